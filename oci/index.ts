@@ -1,0 +1,3 @@
+export * from './digest.ts'
+export * from './manifest.ts'
+export * from './reference.ts'

@@ -1,0 +1,169 @@
+import Type, { type Static, type TSchema } from 'typebox'
+
+/**
+ * The port between server and supervisor: newline-separated JSON over the unix socket `run/host.sock`.
+ * The server asks (`id`, `op`, `args`), the supervisor answers (`id`, `ok` or `error`) and tells events without being asked.
+ * Descriptors travel beside it on the SEQPACKET socket `run/host-fd.sock`, each with the tag that the answer names.
+ * Both sides check every message against these schemas; a line is at most MAX_LINE_BYTES.
+ */
+export const PORT_VERSION = 1
+export const MAX_LINE_BYTES = 1024 * 1024
+
+const object = <T extends Record<string, TSchema>>(properties: T) =>
+  Type.Object(properties, { additionalProperties: false })
+const text = (maxLength: number) => Type.String({ maxLength })
+const count = Type.Integer({ minimum: 0 })
+const instanceId = Type.String({ pattern: '^[0-9a-f]{16}$' })
+const digest = Type.String({ pattern: '^sha256:[0-9a-f]{64}$' })
+const nothing = object({})
+
+const credential = Type.Union([
+  object({ kind: Type.Literal('anonymous') }),
+  object({ kind: Type.Literal('basic'), username: text(256), password: text(8192), expiresAtMs: Type.Optional(count) }),
+  object({ kind: Type.Literal('bearer'), token: text(16384), expiresAtMs: Type.Optional(count) }),
+])
+
+/** What the server knows about an instance and the supervisor only keeps: it comes back unchanged in `list`. */
+const owner = object({ namespace: text(64), function: text(64), version: text(64), purpose: text(32) })
+
+const createArgs = object({
+  registry: text(300),
+  repository: text(300),
+  digest,
+  command: Type.Optional(Type.Array(text(131072), { maxItems: 1024 })),
+  args: Type.Optional(Type.Array(text(131072), { maxItems: 1024 })),
+  env: Type.Record(text(256), text(131072)),
+  memoryBytes: count,
+  cpus: Type.Number({ exclusiveMinimum: 0, maximum: 1024 }),
+  pids: Type.Integer({ minimum: 32, maximum: 1024 }),
+  openFiles: Type.Integer({ minimum: 64 }),
+  tmpBytes: count,
+  graceMs: count,
+  owner,
+})
+
+const exit = object({ code: Type.Integer(), signal: Type.Union([text(16), Type.Null()]), oom: Type.Boolean() })
+const instanceState = Type.Union([
+  Type.Literal('creating'),
+  Type.Literal('created'),
+  Type.Literal('starting'),
+  Type.Literal('running'),
+  Type.Literal('frozen'),
+  Type.Literal('ended'),
+])
+const instanceInfo = object({
+  id: instanceId,
+  state: instanceState,
+  owner,
+  digest,
+  memoryBytes: count,
+  createdAtMs: count,
+  startedAtMs: Type.Union([count, Type.Null()]),
+  exit: Type.Union([exit, Type.Null()]),
+})
+
+/** Each operation: what it takes and what it answers. */
+export const OPERATIONS = {
+  /** First message of a connection. Refused with `port-version` when the versions differ. The answer is the server's whole configuration. */
+  hello: {
+    args: object({ version: Type.Integer(), generation: count }),
+    result: object({ version: Type.Integer(), supervisorPid: count, engine: text(32), platformVersion: text(64) }),
+  },
+  /** The server answers calls: a first start of the platform is complete once registry and server are. */
+  ready: { args: object({ registryCaPem: text(65536) }), result: nothing },
+  prepare: {
+    args: object({ registry: text(300), repository: text(300), digest, credential, timeoutMs: count }),
+    result: object({
+      digest,
+      sizeBytes: count,
+      pulled: Type.Boolean(),
+      pullMs: Type.Number(),
+      unpackMs: Type.Number(),
+      architecture: text(64),
+      os: text(64),
+      user: text(256),
+      entrypoint: Type.Array(text(131072)),
+      cmd: Type.Array(text(131072)),
+    }),
+  },
+  create: { args: createArgs, result: object({ id: instanceId, createMs: Type.Number() }) },
+  /**
+   * Starts the process and dials until it listens; the connected socket travels beside the answer with tag `descriptor`.
+   * Fails with `port-binding-failed` (nobody listens within the time; the instance is stopped), `instance-exited`, `instance-start-failed`.
+   */
+  start: {
+    args: object({ id: instanceId, port: Type.Integer({ minimum: 1, maximum: 65535 }), listenTimeoutMs: count }),
+    result: object({ startMs: Type.Number(), listenMs: Type.Number(), descriptor: count }),
+  },
+  /** Another connected socket. `refused` and `busy` are answers: nothing was sent, so the caller may try elsewhere. */
+  dial: {
+    args: object({ id: instanceId, port: Type.Integer({ minimum: 1, maximum: 65535 }) }),
+    result: object({
+      outcome: Type.Union([
+        Type.Literal('connected'),
+        Type.Literal('refused'),
+        Type.Literal('busy'),
+        Type.Literal('gone'),
+      ]),
+      descriptor: Type.Union([count, Type.Null()]),
+    }),
+  },
+  freeze: { args: object({ id: instanceId }), result: nothing },
+  thaw: { args: object({ id: instanceId }), result: nothing },
+  /** SIGTERM, grace, SIGKILL. Answers when the process is gone. */
+  stop: { args: object({ id: instanceId, graceMs: count, reason: text(200) }), result: nothing },
+  stats: {
+    args: object({ id: instanceId }),
+    result: object({
+      memoryBytes: count,
+      memoryPeakBytes: count,
+      cpuNs: Type.Number(),
+      pids: count,
+      oomKills: count,
+    }),
+  },
+  /** Opens the instance's output for reading from the start; `rotated` 0 is the current file, n the n-th rotated one. */
+  output: {
+    args: object({ id: instanceId, rotated: count }),
+    result: object({ descriptor: Type.Union([count, Type.Null()]), rotated: count }),
+  },
+  /** Starts a new output file; the answer is the number of the one that was moved away. */
+  rotate: { args: object({ id: instanceId }), result: object({ rotated: count }) },
+  /** The server has copied everything of rotated files up to this number: they may be unlinked. */
+  forgetOutput: { args: object({ id: instanceId, rotated: count }), result: nothing },
+  /** The server has copied all output of an ended instance: its directory may go. */
+  remove: { args: object({ id: instanceId }), result: nothing },
+  list: { args: nothing, result: object({ instances: Type.Array(instanceInfo) }) },
+} as const
+
+/** What the supervisor tells without being asked. */
+export const EVENTS = {
+  exit: object({ id: instanceId, exit }),
+  /** The platform ends: finish what is in flight, then exit. */
+  shutdown: object({ graceMs: count }),
+} as const
+
+const plainError = object({
+  code: text(64),
+  message: text(65536),
+  fault: Type.Union([Type.Literal('user'), Type.Literal('system'), Type.Literal('dependency')]),
+  retryable: Type.Boolean(),
+  hint: Type.Optional(text(4096)),
+  details: Type.Record(Type.String(), Type.Unknown()),
+})
+
+export const REQUEST = object({ id: count, op: text(32), args: Type.Unknown() })
+export const RESPONSE = object({
+  id: count,
+  ok: Type.Optional(Type.Unknown()),
+  error: Type.Optional(plainError),
+})
+export const EVENT = object({ event: text(32), data: Type.Unknown() })
+
+export type Operation = keyof typeof OPERATIONS
+export type Args<O extends Operation> = Static<(typeof OPERATIONS)[O]['args']>
+export type Result<O extends Operation> = Static<(typeof OPERATIONS)[O]['result']>
+export type EventName = keyof typeof EVENTS
+export type EventData<E extends EventName> = Static<(typeof EVENTS)[E]>
+export type InstanceInfo = Static<typeof instanceInfo>
+export type InstanceOwner = Static<typeof owner>
