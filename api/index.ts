@@ -1,0 +1,3 @@
+export * from './invocation.ts'
+export * from './names.ts'
+export * from './version.ts'

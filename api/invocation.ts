@@ -1,0 +1,48 @@
+import Type, { type Static } from 'typebox'
+
+/** Milliseconds that each phase of a cold start took; a phase that did not happen is absent. */
+export const ColdStart = Type.Object({
+  totalMs: Type.Number(),
+  phases: Type.Object({
+    queue: Type.Optional(Type.Number()),
+    credential: Type.Optional(Type.Number()),
+    pull: Type.Optional(Type.Number()),
+    unpack: Type.Optional(Type.Number()),
+    create: Type.Optional(Type.Number()),
+    start: Type.Optional(Type.Number()),
+    listen: Type.Optional(Type.Number()),
+  }),
+})
+export type ColdStart = Static<typeof ColdStart>
+
+/** The answer of an event call (facts: scf-contract 1.8, 1.9). */
+export const InvocationResult = Type.Object({
+  requestId: Type.String(),
+  statusCode: Type.Integer({ description: 'the documented number, 200 for success' }),
+  result: Type.Unknown({
+    description: 'what the function answered; for a failure {errorCode, errorMessage, requestId, statusCode}',
+  }),
+  durationMs: Type.Number(),
+  memoryBytes: Type.Integer(),
+  coldStart: Type.Union([ColdStart, Type.Null()]),
+  logTail: Type.Optional(Type.String({ description: 'last 4 KB of output, when asked for' })),
+})
+export type InvocationResult = Static<typeof InvocationResult>
+
+/** What is kept of a call. */
+export interface InvocationRecord {
+  requestId: string
+  callerRequestId: string | null
+  namespace: string
+  function: string
+  version: string
+  kind: 'event' | 'web' | 'job'
+  instance: string | null
+  startedAtMs: number
+  durationMs: number
+  statusCode: number
+  errorMessage: string | null
+  memoryBytes: number
+  memoryLimitMb: number
+  coldStart: ColdStart | null
+}
