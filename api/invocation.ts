@@ -1,4 +1,4 @@
-import Type, { type Static } from 'typebox'
+import Type, { type Static, type TSchema } from 'typebox'
 
 /** Milliseconds that each phase of a cold start took; a phase that did not happen is absent. */
 export const ColdStart = Type.Object({
@@ -29,20 +29,24 @@ export const InvocationResult = Type.Object({
 })
 export type InvocationResult = Static<typeof InvocationResult>
 
+const orNull = <S extends TSchema>(schema: S) => Type.Union([schema, Type.Null()])
+
 /** What is kept of a call. */
-export interface InvocationRecord {
-  requestId: string
-  callerRequestId: string | null
-  namespace: string
-  function: string
-  version: string
-  kind: 'event' | 'web' | 'job'
-  instance: string | null
-  startedAtMs: number
-  durationMs: number
-  statusCode: number
-  errorMessage: string | null
-  memoryBytes: number
-  memoryLimitMb: number
-  coldStart: ColdStart | null
-}
+export const InvocationRecord = Type.Object({
+  requestId: Type.String(),
+  callerRequestId: orNull(Type.String({ description: 'the caller’s own X-Request-Id' })),
+  namespace: Type.String(),
+  function: Type.String(),
+  version: Type.String(),
+  kind: Type.Union([Type.Literal('event'), Type.Literal('web'), Type.Literal('job')]),
+  instance: orNull(Type.String()),
+  startedAtMs: Type.Integer(),
+  durationMs: Type.Number(),
+  statusCode: Type.Integer({ description: 'the documented number' }),
+  errorMessage: orNull(Type.String()),
+  memoryBytes: Type.Integer(),
+  memoryLimitMb: Type.Integer(),
+  coldStart: orNull(ColdStart),
+})
+export type InvocationRecord = Static<typeof InvocationRecord>
+export const InvocationRecordList = Type.Object({ invocations: Type.Array(InvocationRecord) })

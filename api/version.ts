@@ -4,6 +4,9 @@ import { DigestText, Name } from './names.ts'
 /** `$LATEST` is the editable version; published ones are numbers from 1. */
 export const VersionName = Type.String({ pattern: '^(\\$LATEST|[1-9][0-9]{0,8})$' })
 
+/** How a caller names a version: its name, or an alias (facts: scf-contract 6). */
+export const QualifierText = Type.String({ pattern: '^(\\$LATEST|\\$DEFAULT|[A-Za-z0-9][A-Za-z0-9_-]{0,63})$' })
+
 /** The settings of a function that decide how its instances run and its calls are served. Units are in the names' descriptions. */
 export const Settings = Type.Object(
   {

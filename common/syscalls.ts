@@ -199,6 +199,18 @@ export function peerCredentials(fd: number): PeerCredentials {
   return { pid: buffer.readInt32LE(0), uid: buffer.readUInt32LE(4), gid: buffer.readUInt32LE(8) }
 }
 
+/** Who listens on a stream socket at `path`: the process that called listen(2). Throws `syscall-failed` when nobody does. */
+export function listenerCredentials(path: string): PeerCredentials {
+  const fd = check(c.socket(AF_UNIX, SOCK_STREAM | O_NONBLOCK | O_CLOEXEC, 0), 'socket', 'unix')
+  try {
+    const name = unixAddress(path)
+    check(c.connect(fd, name, name.length), 'connect', path)
+    return peerCredentials(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
 /** A name in the abstract namespace that lives exactly as long as this process: a run lock that cannot go stale. False when it is taken. */
 export function takeAbstractLock(name: string): boolean {
   const fd = check(c.socket(AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0), 'socket', 'unix')
@@ -347,6 +359,12 @@ export function connectionState(fd: number): 'connected' | 'pending' | 'refused'
   return errnoName(error) === 'ECONNREFUSED' ? 'refused' : 'failed'
 }
 
+/** poll(2) POLLRDHUP with no wait: whether the other side of a connected socket has closed it. Reads nothing. */
+export function isPeerClosed(fd: number): boolean {
+  const POLLRDHUP = 0x2000
+  return check(c.poll([{ fd, events: POLLRDHUP, revents: 0 }], 1, 0), 'poll', `fd ${fd}`) === 1
+}
+
 /** fcntl(2) F_SETFD: whether `fd` is closed in programs started from here. */
 export function setCloseOnExec(fd: number, on: boolean): void {
   check(c.fcntl(fd, 2, on ? 1 : 0), 'fcntl', `fd ${fd}`)
@@ -451,4 +469,217 @@ export function mountOverlay(layers: readonly string[], target: string): void {
   } finally {
     closeSync(context)
   }
+}
+
+// --- files: lsetxattr(2), lgetxattr(2), llistxattr(2), lremovexattr(2), mknod(2), utimensat(2), flock(2)
+
+const files = {
+  lsetxattr: libc.func('int lsetxattr(const char *, const char *, const uint8_t *, size_t, int)'),
+  lgetxattr: libc.func('long lgetxattr(const char *, const char *, _Out_ uint8_t *, size_t)'),
+  llistxattr: libc.func('long llistxattr(const char *, _Out_ uint8_t *, size_t)'),
+  lremovexattr: libc.func('int lremovexattr(const char *, const char *)'),
+  mknod: libc.func('int mknod(const char *, unsigned int, unsigned long)'),
+  utimensat: libc.func('int utimensat(int, const char *, const uint8_t *, int)'),
+  futimens: libc.func('int futimens(int, const uint8_t *)'),
+  flock: libc.func('int flock(int, int)'),
+}
+
+/** A path, or its bytes when it may not be UTF-8. None of these calls follows a symbolic link at its end. */
+export type FilePath = string | Buffer
+
+/** Bytes for libc: a Buffer needs the NUL that koffi adds to a string by itself. */
+function cPath(path: FilePath): string | Buffer {
+  return typeof path === 'string' ? path : Buffer.concat([path, Buffer.alloc(1)])
+}
+
+const UTIME_OMIT = 0x3ffffffen
+const AT_SYMLINK_NOFOLLOW = 0x100
+const XATTR_MAX_BYTES = 65_536
+const timespecs = Buffer.alloc(32)
+
+/** Access time left alone; times before 1970 are negative seconds with nanoseconds counted upwards. */
+function modifiedAt(seconds: number, nanoseconds: number): Buffer {
+  timespecs.writeBigInt64LE(UTIME_OMIT, 8)
+  timespecs.writeBigInt64LE(BigInt(seconds), 16)
+  timespecs.writeBigInt64LE(BigInt(nanoseconds), 24)
+  return timespecs
+}
+
+/** utimensat(2) on the entry itself: the modification time to the nanosecond, which Node's numbers of seconds cannot say. */
+export function setModifiedTime(path: FilePath, seconds: number, nanoseconds: number): void {
+  const result = files.utimensat(AT_FDCWD, cPath(path), modifiedAt(seconds, nanoseconds), AT_SYMLINK_NOFOLLOW)
+  check(result, 'utimensat', String(path))
+}
+
+/** futimens(3) on an open file. */
+export function setModifiedTimeOf(fd: number, seconds: number, nanoseconds: number): void {
+  check(files.futimens(fd, modifiedAt(seconds, nanoseconds)), 'futimens', `fd ${fd}`)
+}
+
+export function setExtendedAttribute(path: FilePath, name: string, value: Uint8Array): void {
+  check(files.lsetxattr(cPath(path), name, value, value.length, 0), 'lsetxattr', `${name} of ${path}`)
+}
+
+/** The value, or undefined when the entry has no such attribute. */
+export function getExtendedAttribute(path: FilePath, name: string): Buffer | undefined {
+  const value = Buffer.alloc(XATTR_MAX_BYTES)
+  const length = Number(files.lgetxattr(cPath(path), name, value, value.length))
+  if (length >= 0) return Buffer.from(value.subarray(0, length))
+  const errno = lastErrno()
+  if (errno === 'ENODATA' || errno === 'EOPNOTSUPP') return undefined
+  check(-1, 'lgetxattr', `${name} of ${path}`)
+  return undefined
+}
+
+export function listExtendedAttributes(path: FilePath): string[] {
+  const names = Buffer.alloc(XATTR_MAX_BYTES)
+  const length = check(files.llistxattr(cPath(path), names, names.length), 'llistxattr', String(path))
+  return names
+    .toString('latin1', 0, length)
+    .split('\0')
+    .filter((name) => name !== '')
+}
+
+export function removeExtendedAttribute(path: FilePath, name: string): void {
+  check(files.lremovexattr(cPath(path), name), 'lremovexattr', `${name} of ${path}`)
+}
+
+/** An overlay whiteout, a character device 0/0: the one device node that needs no CAP_MKNOD. */
+export function makeWhiteout(path: FilePath): void {
+  check(files.mknod(cPath(path), 0o020_000, 0), 'mknod', `whiteout ${path}`)
+}
+
+export function makeFifo(path: FilePath, mode: number): void {
+  check(files.mknod(cPath(path), 0o010_000 | mode, 0), 'mknod', `fifo ${path}`)
+}
+
+/** flock(2) without waiting: false when another open file holds the lock. It ends with the descriptor, so a dead holder leaves none. */
+export function tryLockFile(fd: number): boolean {
+  const LOCK_EX_NB = 6
+  if (Number(files.flock(fd, LOCK_EX_NB)) === 0) return true
+  const errno = lastErrno()
+  if (errno === 'EAGAIN' || errno === 'EINTR') return false
+  check(-1, 'flock', `fd ${fd}`)
+  return false
+}
+
+// --- processes: pidfd_open(2), pidfd_send_signal(2)
+
+const SYS_pidfd_send_signal = 424
+
+/** A descriptor that stands for this very process, never for a later one with the same pid; undefined when there is none. */
+export function openProcess(pid: number): number | undefined {
+  const fd = Number(c.syscall(SYS_pidfd_open, 'int', pid, 'unsigned int', 0))
+  if (fd >= 0) return fd
+  const errno = lastErrno()
+  if (errno === 'ESRCH') return undefined
+  throw new AppError(`pidfd_open ${pid} failed: ${errno}`, {
+    code: 'syscall-failed',
+    details: { call: 'pidfd_open', errno },
+  })
+}
+
+/** Sends a signal, by name (`SIGTERM`) or number, to the process of `openProcess`. False when it has ended. */
+export function signalProcess(pidfd: number, signal: NodeJS.Signals | number): boolean {
+  const number = typeof signal === 'number' ? signal : os.signals[signal]
+  const result = c.syscall(
+    SYS_pidfd_send_signal,
+    'int',
+    pidfd,
+    'int',
+    number,
+    'const char *',
+    null,
+    'unsigned int',
+    0,
+  )
+  if (Number(result) === 0) return true
+  const errno = lastErrno()
+  if (errno === 'ESRCH') return false
+  throw new AppError(`pidfd_send_signal ${signal} failed: ${errno}`, {
+    code: 'syscall-failed',
+    details: { call: 'pidfd_send_signal', errno },
+  })
+}
+
+// --- files inside a foreign root: openat2(2)
+
+const SYS_openat2 = 437
+const RESOLVE_NO_MAGICLINKS = 2
+const RESOLVE_NO_SYMLINKS = 4
+const RESOLVE_IN_ROOT = 16
+const O_PATH = 0o10000000
+
+export interface OpenInRoot {
+  /** Refuse every symbolic link on the way (ELOOP). Default: links are followed, but `/` and `..` never leave the root. */
+  noSymlinks?: boolean
+  /** A descriptor that only names the place (O_PATH). Default: open for reading. */
+  pathOnly?: boolean
+}
+
+/**
+ * Opens `path` as a process would whose root directory is `root` (a descriptor): no link in a hostile tree leads out of it.
+ * Never waits for a FIFO. Undefined when the path does not exist there or cannot be opened in this way.
+ */
+export function openInRoot(root: number, path: string, options: OpenInRoot = {}): number | undefined {
+  const how = Buffer.alloc(24)
+  const access = options.pathOnly === true ? O_PATH : O_NONBLOCK
+  how.writeBigUInt64LE(BigInt(access | O_CLOEXEC), 0)
+  const resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (options.noSymlinks === true ? RESOLVE_NO_SYMLINKS : 0)
+  how.writeBigUInt64LE(BigInt(resolve), 16)
+  const fd = Number(
+    c.syscall(SYS_openat2, 'int', root, 'const char *', path, 'const uint8_t *', how, 'size_t', how.length),
+  )
+  if (fd >= 0) return fd
+  const errno = lastErrno()
+  if (['ENOENT', 'ELOOP', 'ENOTDIR', 'EXDEV', 'ENXIO', 'EACCES', 'ENAMETOOLONG'].includes(errno)) return undefined
+  throw new AppError(`openat2 ${path} failed: ${errno}`, { code: 'syscall-failed', details: { call: 'openat2', errno } })
+}
+
+// --- sparse files: lseek(2) SEEK_DATA, SEEK_HOLE
+
+const lseek = libc.func('int64_t lseek(int, int64_t, int)')
+const SEEK_DATA = 3
+const SEEK_HOLE = 4
+
+/** The ranges of a sparse file that hold data, in order. */
+export function dataRanges(fd: number): { offset: number; length: number }[] {
+  const ranges: { offset: number; length: number }[] = []
+  for (let at = 0; ; ) {
+    const offset = Number(lseek(fd, at, SEEK_DATA))
+    if (offset < 0) return ranges // ENXIO: no data any more
+    at = Number(lseek(fd, offset, SEEK_HOLE))
+    if (at <= offset) return ranges
+    ranges.push({ offset, length: at - offset })
+  }
+}
+
+// --- loop devices: loop(4)
+
+const ioctlNumber = libc.func('ioctl', 'int', ['int', 'unsigned long', 'unsigned long'])
+const ioctlBuffer = libc.func('ioctl', 'int', ['int', 'unsigned long', 'const uint8_t *'])
+const LOOP_CTL_GET_FREE = 0x4c82
+const LOOP_CONFIGURE = 0x4c0a
+const LO_FLAGS_AUTOCLEAR = 4
+
+/** The number of a loop device that was free a moment ago; `control` is `/dev/loop-control`. */
+export function freeLoopDevice(control: number): number {
+  return check(ioctlNumber(control, LOOP_CTL_GET_FREE, 0), 'ioctl', 'LOOP_CTL_GET_FREE')
+}
+
+/**
+ * Backs the loop device `device` with `file`; it frees itself when its last user (a mount, a descriptor) goes.
+ * False when somebody else took the device first.
+ */
+export function configureLoopDevice(device: number, file: number): boolean {
+  const config = Buffer.alloc(304) // struct loop_config: fd, block size, struct loop_info64 with lo_flags at 52
+  config.writeUInt32LE(file, 0)
+  config.writeUInt32LE(LO_FLAGS_AUTOCLEAR, 8 + 52)
+  if (Number(ioctlBuffer(device, LOOP_CONFIGURE, config)) === 0) return true
+  const errno = lastErrno()
+  if (errno === 'EBUSY') return false
+  throw new AppError(`ioctl LOOP_CONFIGURE failed: ${errno}`, {
+    code: 'syscall-failed',
+    details: { call: 'ioctl', errno },
+  })
 }

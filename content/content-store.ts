@@ -20,7 +20,7 @@ export interface LocalImage {
   config: ImageConfig
   /** Compressed size of all blobs. */
   sizeBytes: number
-  /** Directories of the unpacked layers, lowest first: overlay `lowerdir` is this list turned round. */
+  /** Directories of the unpacked layers, lowest first: overlay `lowerdir` is this list turned round. At least two, as overlayfs wants: an empty one below a single layer. */
   layerDirectories: string[]
 }
 

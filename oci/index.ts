@@ -1,3 +1,47 @@
-export * from './digest.ts'
-export * from './manifest.ts'
-export * from './reference.ts'
+export { canonicalJson } from './canonical-json.ts'
+export { type Challenge, parseChallenges } from './challenge.ts'
+export type { Credential } from './credential.ts'
+export { type Digest, digestHex, digestOf, isDigest, parseDigest } from './digest.ts'
+export { isLoopback, redactUrl, registryOrigin } from './endpoint.ts'
+export { type BuiltImage, buildImage, type ConfigChanges, type ImagePlan, type NewLayer } from './image.ts'
+export { type LayerOptions, type WrittenLayer, writeLayer, writeLayerFile } from './layer.ts'
+export { type CachedLayer, LayerCache } from './layer-cache.ts'
+export {
+  FIXED_TIME_S,
+  type LayerDirectory,
+  type LayerEntry,
+  type LayerFile,
+  type LayerLink,
+  normalMode,
+} from './layer-entries.ts'
+export { type TreeOptions, treeEntries } from './layer-tree.ts'
+export { type LoadedImage, loadImage } from './load-image.ts'
+export {
+  type ContainerConfig,
+  type Descriptor,
+  type ImageConfig,
+  type Index,
+  type Manifest,
+  MEDIA,
+  type Platform,
+} from './manifest.ts'
+export {
+  MAX_CONFIG_BYTES,
+  MAX_LAYERS,
+  MAX_MANIFEST_BYTES,
+  type ManifestDocument,
+  parseImageConfig,
+  parseManifest,
+} from './parse.ts'
+export {
+  checkLayers,
+  checkPlatform,
+  choosePlatform,
+  type LayerCompression,
+  layerCompression,
+  machinePlatform,
+  platformName,
+} from './platform.ts'
+export { formatReference, parseReference, type Reference } from './reference.ts'
+export { type FetchedManifest, RegistryClient, type RegistryClientOptions } from './registry.ts'
+export type { BlobSource } from './upload.ts'

@@ -1,5 +1,5 @@
 import type { Digest, ImageConfig } from '../../oci/index.ts'
-import type { Credential } from '../../registry-auth/credential.ts'
+import type { Credential } from '../../registry-auth/index.ts'
 
 /**
  * The port to whatever runs instances. Every adapter passes the same suite (contract.ts).
@@ -39,7 +39,9 @@ export interface PrepareRequest {
   registry: string
   repository: string
   digest: Digest
-  credential: Credential
+  /** Null: nothing is fetched; an image that is not local already is refused with `image-not-local`. */
+  credential: Credential | null
+  /** The instant (as of `Date.now()`) at which a pull fails with `pull-timeout`. */
   deadlineMs: number
 }
 

@@ -8,6 +8,9 @@ import Type, { type Static, type TSchema } from 'typebox'
  */
 export const PORT_VERSION = 1
 export const MAX_LINE_BYTES = 1024 * 1024
+/** The listening socket of the gateway in the server process. */
+export const GATEWAY_FD = 3
+export const SILENCE_MS = 5_000
 
 const object = <T extends Record<string, TSchema>>(properties: T) =>
   Type.Object(properties, { additionalProperties: false })
@@ -42,6 +45,19 @@ const createArgs = object({
   owner,
 })
 
+/** All that the server has to know; it reads no file and no variable for it. No secret is in it. */
+const serverConfig = object({
+  dataRoot: text(4096),
+  /** What the gateway listens on (descriptor GATEWAY_FD, inherited). */
+  address: text(64),
+  port: count,
+  registryHost: text(300),
+  registryRealm: text(300),
+  adminTokenSha256: text(64),
+  leaseFile: text(4096),
+  generation: count,
+})
+
 const exit = object({ code: Type.Integer(), signal: Type.Union([text(16), Type.Null()]), oom: Type.Boolean() })
 const instanceState = Type.Union([
   Type.Literal('creating'),
@@ -60,6 +76,8 @@ const instanceInfo = object({
   createdAtMs: count,
   startedAtMs: Type.Union([count, Type.Null()]),
   exit: Type.Union([exit, Type.Null()]),
+  /** A call of an earlier server generation may still run in it until then: it is never given another. */
+  leasedUntilMs: Type.Union([count, Type.Null()]),
 })
 
 /** Each operation: what it takes and what it answers. */
@@ -67,12 +85,21 @@ export const OPERATIONS = {
   /** First message of a connection. Refused with `port-version` when the versions differ. The answer is the server's whole configuration. */
   hello: {
     args: object({ version: Type.Integer(), generation: count }),
-    result: object({ version: Type.Integer(), supervisorPid: count, engine: text(32), platformVersion: text(64) }),
+    result: object({ version: Type.Integer(), supervisorPid: count, engine: text(32), server: serverConfig }),
   },
+  /** Nothing heard from the server for SILENCE_MS counts as dead: it is killed and replaced. */
+  ping: { args: nothing, result: nothing },
   /** The server answers calls: a first start of the platform is complete once registry and server are. */
   ready: { args: object({ registryCaPem: text(65536) }), result: nothing },
+  /** Without a credential nothing is fetched: `image-not-local` when the image is not here. */
   prepare: {
-    args: object({ registry: text(300), repository: text(300), digest, credential, timeoutMs: count }),
+    args: object({
+      registry: text(300),
+      repository: text(300),
+      digest,
+      credential: Type.Union([credential, Type.Null()]),
+      timeoutMs: count,
+    }),
     result: object({
       digest,
       sizeBytes: count,
@@ -86,6 +113,7 @@ export const OPERATIONS = {
       cmd: Type.Array(text(131072)),
     }),
   },
+  /** Needs the image to be local: `image-not-local` otherwise. */
   create: { args: createArgs, result: object({ id: instanceId, createMs: Type.Number() }) },
   /**
    * Starts the process and dials until it listens; the connected socket travels beside the answer with tag `descriptor`.
@@ -122,17 +150,28 @@ export const OPERATIONS = {
       oomKills: count,
     }),
   },
-  /** Opens the instance's output for reading from the start; `rotated` 0 is the current file, n the n-th rotated one. */
+  /**
+   * Opens a file of the instance's output for reading from its start. Files are numbered from 1 and keep their number when they
+   * are rotated; `rotated` 0 asks for the newest. The answer names the number; no descriptor: there is no such file.
+   */
   output: {
     args: object({ id: instanceId, rotated: count }),
     result: object({ descriptor: Type.Union([count, Type.Null()]), rotated: count }),
   },
-  /** Starts a new output file; the answer is the number of the one that was moved away. */
+  /** Starts a new output file; the answer is the number of the one that was moved away and is complete now. */
   rotate: { args: object({ id: instanceId }), result: object({ rotated: count }) },
   /** The server has copied everything of rotated files up to this number: they may be unlinked. */
   forgetOutput: { args: object({ id: instanceId, rotated: count }), result: nothing },
   /** The server has copied all output of an ended instance: its directory may go. */
   remove: { args: object({ id: instanceId }), result: nothing },
+  /** The platform's own processes, for `slipway status`. */
+  processes: {
+    args: nothing,
+    result: object({
+      processes: Type.Array(object({ role: text(32), pid: count })),
+      capabilities: Type.Record(text(32), Type.Boolean()),
+    }),
+  },
   list: { args: nothing, result: object({ instances: Type.Array(instanceInfo) }) },
 } as const
 
@@ -165,5 +204,6 @@ export type Args<O extends Operation> = Static<(typeof OPERATIONS)[O]['args']>
 export type Result<O extends Operation> = Static<(typeof OPERATIONS)[O]['result']>
 export type EventName = keyof typeof EVENTS
 export type EventData<E extends EventName> = Static<(typeof EVENTS)[E]>
+export type ServerConfig = Static<typeof serverConfig>
 export type InstanceInfo = Static<typeof instanceInfo>
 export type InstanceOwner = Static<typeof owner>

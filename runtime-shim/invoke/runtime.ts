@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Credential } from '../../registry-auth/index.ts'
 import type { InvocationRecord, InvocationResult, Version } from '../../api/index.ts'
 
 /** How the control plane has functions run: it knows versions and calls, never instances' engines. Implemented in runtime-shim/. */
@@ -53,7 +54,6 @@ export interface PullCredentials {
   issue(version: Version, deadlineMs: number): PullCredential
 }
 export interface PullCredential {
-  username: string
-  password: string
+  credential: Credential
   end(): void
 }

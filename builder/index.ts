@@ -1,0 +1,6 @@
+export type { BaseImage } from './base-image.ts'
+export { type Builder, type BuilderOptions, type BuildRequest, type BuildResult, createBuilder } from './builder.ts'
+export { defaultName, parseFunctionFile, readFunctionFile } from './function-file.ts'
+export type { BuildEvent, BuildStep, StepTime } from './progress.ts'
+export { type PublishRequest, type PublishResult, publishImage } from './publish.ts'
+export type { Source } from './source.ts'

@@ -1,0 +1,58 @@
+import { homedir } from 'node:os'
+import { defaultDataDirectory } from '../../common/index.ts'
+import { defineCommand, expectPositionals, usageError } from '../command.ts'
+import { type EngineName, up as runUp } from '../platform/index.ts'
+
+/** Options of `up` and `start`. */
+export const UP_OPTIONS = {
+  port: { placeholder: 'PORT', description: 'of API and gateway (default 8080)' },
+  'registry-port': { placeholder: 'PORT', description: 'of the local registry (default 5000)' },
+  engine: { placeholder: 'runc|docker', description: 'what runs the instances (default runc)' },
+  sandboxes: { placeholder: 'N', description: 'sandboxes kept waiting, runc only (default 2)' },
+} as const
+
+export interface UpValues {
+  port?: string
+  'registry-port'?: string
+  engine?: string
+  sandboxes?: string
+}
+
+/** The options of `up` from the command line. Throws `usage`. */
+export function readUpValues(values: UpValues, env: NodeJS.ProcessEnv) {
+  return {
+    dataDirectory: defaultDataDirectory(env, process.getuid?.() ?? -1, homedir()),
+    address: '127.0.0.1',
+    port: wholeNumber('--port', values.port, 8080, 1, 65535),
+    registryPort: wholeNumber('--registry-port', values['registry-port'], 5000, 1, 65535),
+    engine: engineName(values.engine),
+    waitingSandboxes: wholeNumber('--sandboxes', values.sandboxes, 2, 0, 64),
+  }
+}
+
+export const up = defineCommand({
+  usage: '',
+  details: 'Starts the platform on $SLIPWAY_DATA and stays until Ctrl-C or "slipway down".',
+  options: UP_OPTIONS,
+  run: (context, values, positionals) => {
+    expectPositionals(positionals, [])
+    const options = readUpValues(values, context.env)
+    return runUp({
+      ...options,
+      afterReady: async (steps) => steps.line('next: slipway deploy PATH   (Ctrl-C or "slipway down" ends the platform)'),
+    })
+  },
+})
+
+export function engineName(text: string | undefined): EngineName {
+  if (text === undefined || text === 'runc') return 'runc'
+  if (text === 'docker') return 'docker'
+  throw usageError(`--engine is runc or docker, not "${text.slice(0, 60)}"`)
+}
+
+function wholeNumber(option: string, text: string | undefined, otherwise: number, min: number, max: number): number {
+  if (text === undefined) return otherwise
+  const number = Number(text)
+  if (Number.isInteger(number) && number >= min && number <= max) return number
+  throw usageError(`${option} takes a whole number from ${min} to ${max}, not "${text.slice(0, 60)}"`)
+}

@@ -1,0 +1,209 @@
+import type { Readable } from 'node:stream'
+import { Agent, type Dispatcher, request as undiciRequest } from 'undici'
+import { AppError, retry } from '../common/index.ts'
+import { Authorizer } from './authorizer.ts'
+import { parseChallenges } from './challenge.ts'
+import type { Credential } from './credential.ts'
+import { redactUrl, refusedDestination, registryOrigin } from './endpoint.ts'
+import { readBeginning, readBody } from './http-body.ts'
+import { refusalError } from './registry-error.ts'
+import { retryAfterMs, retryDecision, unreachableError } from './registry-retry.ts'
+
+export interface TransportOptions {
+  registry: string
+  credential: Credential
+  signal?: AbortSignal
+  dispatcher?: Dispatcher
+}
+
+export interface RegistryRequest {
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
+  /** A path from `/v2/`, or a whole address (upload location, next page). */
+  url: string | URL
+  /** What the request needs: `repository:NAME:pull`. */
+  scopes: readonly string[]
+  headers?: Record<string, string>
+  /** A stream is made anew for each try. */
+  body?: Uint8Array | (() => Readable)
+  /** Verb phrase for messages: `pull of manifest latest from default/hello`. */
+  what: string
+  /** Statuses that are an answer; all others become errors. */
+  accept: readonly number[]
+  /** Tries in all. Default 5. */
+  attempts?: number
+}
+
+/** An answer with its body still to be read, or dumped, by the caller. */
+export type RegistryResponse = Dispatcher.ResponseData
+
+const MAX_REDIRECTS = 5
+const MAX_TOKEN_ANSWER_BYTES = 262_144
+const REDIRECTS = [301, 302, 303, 307, 308]
+
+/**
+ * HTTP to one registry: authorisation, redirects (never with `Authorization` to another host), and retries with backoff
+ * of what may pass. What a pull or a push is made of lies in the files above it.
+ */
+export class Transport {
+  readonly registry: string
+  readonly origin: URL
+  readonly signal: AbortSignal | undefined
+  readonly #dispatcher: Dispatcher
+  readonly #ownsDispatcher: boolean
+  readonly #authorizer: Authorizer
+
+  constructor(options: TransportOptions) {
+    this.registry = options.registry
+    this.origin = registryOrigin(options.registry)
+    this.signal = options.signal
+    this.#ownsDispatcher = options.dispatcher === undefined
+    this.#dispatcher = options.dispatcher ?? registryAgent()
+    this.#authorizer = new Authorizer(options.registry, this.origin, options.credential, (url, headers, what) =>
+      this.#askRealm(url, headers, what),
+    )
+  }
+
+  /** Sends until an accepted status comes back; the body is the caller's to read. */
+  open(request: RegistryRequest): Promise<RegistryResponse> {
+    return this.#retried(request, () => this.#attempt(request))
+  }
+
+  /** As `open`, with the body read whole: a cut in the middle of it is tried again too. */
+  read(
+    request: RegistryRequest,
+    maxBytes: number,
+  ): Promise<{ status: number; headers: RegistryResponse['headers']; body: Buffer }> {
+    return this.#retried(request, async () => {
+      const response = await this.#attempt(request)
+      const body = await this.#reached(request.what, readBody(response.body, maxBytes, request.what))
+      return { status: response.statusCode, headers: response.headers, body }
+    })
+  }
+
+  /** Ends the connections, unless they are shared ones. */
+  async close(): Promise<void> {
+    if (this.#ownsDispatcher) await this.#dispatcher.destroy()
+  }
+
+  /** An address that the registry gave for a next request (upload location, page), checked. */
+  resolveLocation(location: string, base: URL): URL {
+    const url = URL.canParse(location, base) ? new URL(location, base) : undefined
+    const why = url === undefined ? 'it is no address' : refusedDestination(this.origin, url)
+    if (url !== undefined && why === undefined) return url
+    throw new AppError(
+      `${this.registry} sends on to an address that is refused: ${url === undefined ? location.slice(0, 200) : redactUrl(url)}: ${why}`,
+      { code: 'registry-address-refused', fault: 'dependency', hint: 'the registry must send on to https addresses' },
+    )
+  }
+
+  async #retried<T>(request: RegistryRequest, work: () => Promise<T>): Promise<T> {
+    try {
+      return await retry(work, {
+        attempts: request.attempts ?? 5,
+        retryable: retryDecision,
+        ...(this.signal === undefined ? {} : { signal: this.signal }),
+      })
+    } catch (thrown) {
+      this.signal?.throwIfAborted()
+      throw thrown
+    }
+  }
+
+  /** One try; a 401 that teaches how to authorise is followed by one more request. */
+  async #attempt(request: RegistryRequest): Promise<RegistryResponse> {
+    const url = typeof request.url === 'string' ? new URL(request.url, this.origin) : request.url
+    for (let challenges = 0; ; challenges += 1) {
+      const authorization = await this.#authorizer.header(request.scopes, this.signal)
+      const { response, redirected } = await this.#follow(request, url, authorization)
+      if (request.accept.includes(response.statusCode)) return response
+      const body = await readBeginning(response.body)
+      const demanded = redirected ? [] : parseChallenges(headerText(response.headers['www-authenticate']))
+      const repeat =
+        response.statusCode === 401 &&
+        challenges === 0 &&
+        this.#authorizer.challenged(demanded, request.scopes, authorization)
+      if (!repeat) throw this.#refusal(request.what, response, body, redirected)
+    }
+  }
+
+  #refusal(what: string, { statusCode, headers }: RegistryResponse, body: string, redirected: boolean): AppError {
+    const challenges = parseChallenges(headerText(headers['www-authenticate']))
+    return refusalError(this.registry, what, {
+      status: statusCode,
+      body,
+      redirected,
+      insufficientScope: challenges.some(({ parameters }) => parameters.get('error') === 'insufficient_scope'),
+      retryAfterMs: retryAfterMs(headerText(headers['retry-after']), Date.now()),
+    })
+  }
+
+  /** Follows redirects of GET and HEAD; `Authorization` goes to the registry's own origin only. */
+  async #follow(
+    request: RegistryRequest,
+    start: URL,
+    authorization: string | undefined,
+  ): Promise<{ response: RegistryResponse; redirected: boolean }> {
+    let url = start
+    for (let hops = 0; ; hops += 1) {
+      const own = url.origin === this.origin.origin
+      const headers = { ...request.headers, ...(own && authorization !== undefined ? { authorization } : {}) }
+      const response = await this.#send(request.what, url, request.method, headers, request.body)
+      const location = headerText(response.headers['location'])
+      const leads = REDIRECTS.includes(response.statusCode) && location !== ''
+      if (!leads || (request.method !== 'GET' && request.method !== 'HEAD')) return { response, redirected: !own }
+      await response.body.dump()
+      if (hops === MAX_REDIRECTS) {
+        throw new AppError(`${request.what} failed: ${this.registry} redirected more than ${MAX_REDIRECTS} times`, {
+          code: 'registry-error',
+          fault: 'dependency',
+        })
+      }
+      url = this.resolveLocation(location, url)
+    }
+  }
+
+  #send(
+    what: string,
+    url: URL,
+    method: RegistryRequest['method'],
+    headers: Record<string, string>,
+    body?: RegistryRequest['body'],
+  ): Promise<RegistryResponse> {
+    const content = typeof body === 'function' ? body() : body
+    const sent = undiciRequest(url, {
+      method,
+      headers: { 'user-agent': 'slipway', 'accept-encoding': 'identity', ...headers },
+      dispatcher: this.#dispatcher,
+      ...(content === undefined ? {} : { body: content }),
+      ...(this.signal === undefined ? {} : { signal: this.signal }),
+    })
+    return this.#reached(what, sent)
+  }
+
+  async #askRealm(url: URL, headers: Record<string, string>, what: string): Promise<Buffer> {
+    const response = await this.#send(what, url, 'GET', headers)
+    if (response.statusCode !== 200) {
+      throw this.#refusal(what, response, await readBeginning(response.body), false)
+    }
+    return this.#reached(what, readBody(response.body, MAX_TOKEN_ANSWER_BYTES, what))
+  }
+
+  /** Names what could not be reached; an abort keeps its own reason. */
+  async #reached<T>(what: string, work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (thrown) {
+      this.signal?.throwIfAborted()
+      throw unreachableError(this.registry, what, thrown)
+    }
+  }
+}
+
+/** Connections as registries are spoken to: bounded in number and in each kind of silence. */
+export function registryAgent(): Agent {
+  return new Agent({ connections: 16, connect: { timeout: 10_000 }, headersTimeout: 60_000, bodyTimeout: 60_000 })
+}
+
+export function headerText(value: string | string[] | undefined): string {
+  return Array.isArray(value) ? value.join(', ') : (value ?? '')
+}

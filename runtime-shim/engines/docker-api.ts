@@ -1,0 +1,152 @@
+import type { Readable } from 'node:stream'
+import type Docker from 'dockerode'
+import { AppError, errnoOf, messageOf } from '../../common/index.ts'
+
+/** Longest wait for an answer of the Engine that is no stream. Starting a container on a busy machine takes seconds. */
+const CALL_TIMEOUT_MS = 60_000
+
+export interface CallOptions {
+  /** Code of the error when the Engine refuses. Default `engine-failed`. */
+  code?: string
+  /** Default 60,000; null for a call that may take for ever. */
+  timeoutMs?: number | null
+  signal?: AbortSignal | undefined
+}
+
+/** One Docker Engine behind its socket: a place where every call gets a bound and every failure a name. */
+export class DockerApi {
+  readonly docker: Docker
+  readonly socketPath: string
+  readonly #closing = new AbortController()
+
+  constructor(docker: Docker, socketPath: string) {
+    this.docker = docker
+    this.socketPath = socketPath
+  }
+
+  /** Aborted when the engine is closed. */
+  get closing(): AbortSignal {
+    return this.#closing.signal
+  }
+
+  container(name: string): Docker.Container {
+    return this.docker.getContainer(name)
+  }
+
+  /**
+   * Runs one call. Throws `engine-unreachable` (retryable) when no Engine answers, the caller's own reason when its signal is aborted,
+   * and `options.code` with the Engine's own words and `details.status` when it refuses.
+   */
+  async call<T>(what: string, work: (signal: AbortSignal) => Promise<T>, options: CallOptions = {}): Promise<T> {
+    const { timeoutMs = CALL_TIMEOUT_MS } = options
+    const bounds = [this.closing]
+    if (timeoutMs !== null) bounds.push(AbortSignal.timeout(timeoutMs))
+    if (options.signal !== undefined) bounds.push(options.signal)
+    const bound = AbortSignal.any(bounds)
+    try {
+      // Not every method of the client can be aborted: the wait for it can.
+      return await Promise.race([work(bound), rejectionOf(bound)])
+    } catch (thrown) {
+      if (options.signal?.aborted === true) throw options.signal.reason
+      throw this.error(what, thrown, options.code)
+    }
+  }
+
+  /** As `call`, but an object that does not exist is `undefined`. */
+  async find<T>(what: string, work: (signal: AbortSignal) => Promise<T>, options: CallOptions = {}): Promise<T | undefined> {
+    try {
+      return await this.call(what, work, options)
+    } catch (thrown) {
+      if (statusOf(thrown) === 404) return undefined
+      throw thrown
+    }
+  }
+
+  /**
+   * Opens an answer that goes on for as long as it likes; only its beginning is bounded. Undefined when the object does not exist or is
+   * being removed.
+   * Aborting `signal` ends it with an error.
+   */
+  async openStream(
+    what: string,
+    open: (signal: AbortSignal) => Promise<NodeJS.ReadableStream>,
+    signal: AbortSignal,
+  ): Promise<Readable | undefined> {
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(), CALL_TIMEOUT_MS)
+    try {
+      const stream = await open(AbortSignal.any([this.closing, signal, late.signal]))
+      return stream as Readable
+    } catch (thrown) {
+      if ([404, 409].includes(statusOf(thrown) ?? 0)) return undefined
+      throw this.error(what, thrown)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  close(): void {
+    this.#closing.abort(new AppError('the Docker engine was closed', { code: 'engine-closed' }))
+  }
+
+  error(what: string, thrown: unknown, code = 'engine-failed'): AppError {
+    if (thrown instanceof AppError) return thrown
+    if (this.closing.aborted) return this.closing.reason as AppError
+    const status = statusOf(thrown)
+    if (status === undefined) return this.#unreachable(what, thrown)
+    return new AppError(`${what} failed: ${engineWords(thrown)}`, {
+      code,
+      fault: 'dependency',
+      details: { status },
+      cause: thrown,
+    })
+  }
+
+  #unreachable(what: string, thrown: unknown): AppError {
+    const errno = errnoOf(thrown)
+    const late = thrown instanceof Error && (thrown.name === 'AbortError' || thrown.name === 'TimeoutError')
+    const why = late ? 'no answer in time' : (errno ?? messageOf(thrown))
+    const hint =
+      errno === 'EACCES'
+        ? `give this user access to ${this.socketPath} (group docker), or run as root`
+        : 'start the Docker Engine, or choose another engine with --engine'
+    return new AppError(`${what} failed: the Docker Engine at ${this.socketPath} does not answer (${why})`, {
+      code: 'engine-unreachable',
+      fault: 'dependency',
+      retryable: true,
+      hint,
+      cause: thrown,
+    })
+  }
+}
+
+/** Opens an Engine. dockerode and what it brings (35 MB of memory) are loaded here, by the first who needs them. */
+export async function connectDocker(socketPath: string): Promise<DockerApi> {
+  const { default: Client } = await import('dockerode')
+  // Without an explicit host and protocol the library would prefer what DOCKER_HOST says.
+  return new DockerApi(new Client({ socketPath, host: undefined, protocol: 'http' }), socketPath)
+}
+
+function rejectionOf(signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  if (signal.aborted) reject(signal.reason as Error)
+  signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+  return promise
+}
+
+/** HTTP status of a refusal by the Engine, also from an AppError made of one. */
+export function statusOf(thrown: unknown): number | undefined {
+  if (thrown instanceof AppError) {
+    const status = thrown.details['status']
+    return typeof status === 'number' ? status : undefined
+  }
+  const status = thrown instanceof Error && 'statusCode' in thrown ? thrown.statusCode : undefined
+  return typeof status === 'number' ? status : undefined
+}
+
+/** What the Engine itself said, without the client's decoration. */
+export function engineWords(thrown: unknown): string {
+  const json = thrown instanceof Error && 'json' in thrown ? thrown.json : undefined
+  const said = typeof json === 'object' && json !== null && 'message' in json ? json.message : undefined
+  return (typeof said === 'string' ? said : messageOf(thrown)).trim().slice(0, 8192)
+}

@@ -1,0 +1,149 @@
+import { join } from 'node:path'
+import type Docker from 'dockerode'
+import { AppError } from '../../common/index.ts'
+import type { ContainerConfig, Digest } from '../../oci/index.ts'
+import {
+  commandLine,
+  DEFAULT_USER,
+  declaredEnvironment,
+  type InstanceNames,
+  MASKED_PATHS,
+  OOM_SCORE,
+  READONLY_PATHS,
+  type Seccomp,
+  SHM_BYTES,
+} from '../../sandbox/index.ts'
+import type { InstanceSpec } from './engine.ts'
+
+/** Labels by which containers and networks of a platform are found again. */
+export const LABEL_DATA = 'slipway.data'
+export const LABEL_INSTANCE = 'slipway.instance'
+
+/** The port that is published where an instance's own network cannot be entered. */
+export const PUBLISHED_PORT = '9000/tcp'
+
+/**
+ * Two files of this size bound what an instance's output may take on the Engine's disk. Large, because Engines before 23 skip whole files when a
+ * reader is more than one behind.
+ */
+const LOG_FILE_SIZE = '256m'
+
+/** Where an instance runs and what this Engine can do. */
+export interface Placement {
+  dataHash: string
+  names: InstanceNames
+  /** On this very machine: no network, files and volumes of ours bound in. Elsewhere a network of its own and a published port. */
+  local: boolean
+  /** `local` keeps every byte; `json-file`, which every Engine has, replaces what is not UTF-8. */
+  logDriver: 'local' | 'json-file'
+  seccomp: Seccomp | undefined
+  maxOpenFiles: number
+}
+
+export function containerName(dataHash: string, id: string): string {
+  return `slipway-${dataHash}-${id}`
+}
+
+export function imageReference(image: { registry: string; repository: string; digest: Digest }): string {
+  return `${image.registry}/${image.repository}@${image.digest}`
+}
+
+/** What the Engine is asked to make of an instance. Throws `instance-create-failed` for what cannot be executed. */
+export function containerOptions(spec: InstanceSpec, placement: Placement): Docker.ContainerCreateOptions {
+  const image = spec.image.config.config ?? {}
+  const { id, env, args, command } = spec
+  return {
+    name: containerName(placement.dataHash, id),
+    Image: imageReference(spec.image),
+    Hostname: spec.hostname,
+    User: image.User === undefined || image.User === '' ? DEFAULT_USER : image.User,
+    Env: declaredEnvironment({ image, env }),
+    // The whole command as entry point, so that neither side of the image's own can slip in.
+    Entrypoint: commandLine({ image, ...(command && { command }), ...(args && { args }) }),
+    Cmd: [],
+    WorkingDir: image.WorkingDir === undefined || image.WorkingDir === '' ? '/' : image.WorkingDir,
+    StopSignal: stopSignal(image),
+    Labels: { [LABEL_DATA]: placement.dataHash, [LABEL_INSTANCE]: id },
+    Healthcheck: { Test: ['NONE'] }, // the image's own would run commands inside beside the function
+    ExposedPorts: { [PUBLISHED_PORT]: {} },
+    HostConfig: hostConfig(spec, image, placement),
+  }
+}
+
+export function stopSignal(image: ContainerConfig): string {
+  return image.StopSignal === undefined || image.StopSignal === '' ? 'SIGTERM' : image.StopSignal
+}
+
+function hostConfig(spec: InstanceSpec, image: ContainerConfig, placement: Placement): Docker.HostConfig {
+  const openFiles = Math.min(spec.openFiles, placement.maxOpenFiles)
+  return {
+    ...(placement.local ? localNetwork() : publishedNetwork(placement.dataHash, spec.id)),
+    ...tmpAndFiles(spec, image, placement),
+    ...{ CgroupnsMode: 'private' },
+    ReadonlyRootfs: true,
+    CapDrop: ['ALL'],
+    SecurityOpt: [
+      'no-new-privileges',
+      ...(placement.seccomp === undefined ? [] : [`seccomp=${JSON.stringify(placement.seccomp)}`]),
+    ],
+    MaskedPaths: MASKED_PATHS,
+    ReadonlyPaths: READONLY_PATHS,
+    IpcMode: 'private',
+    ShmSize: SHM_BYTES,
+    Memory: spec.memoryBytes,
+    MemorySwap: spec.memoryBytes,
+    PidsLimit: spec.pids,
+    OomScoreAdj: OOM_SCORE,
+    Ulimits: [
+      { Name: 'nofile', Soft: openFiles, Hard: openFiles },
+      { Name: 'core', Soft: 0, Hard: 0 },
+    ],
+    Init: false,
+    AutoRemove: false,
+    RestartPolicy: { Name: 'no' },
+    LogConfig: { Type: placement.logDriver, Config: logOptions(placement.logDriver) },
+  }
+}
+
+function logOptions(driver: Placement['logDriver']): Record<string, string> {
+  const size = { 'max-size': LOG_FILE_SIZE, 'max-file': '2', mode: 'blocking' }
+  return driver === 'local' ? { ...size, compress: 'false' } : size
+}
+
+function localNetwork(): Docker.HostConfig {
+  return { NetworkMode: 'none' }
+}
+
+function publishedNetwork(dataHash: string, id: string): Docker.HostConfig {
+  return {
+    NetworkMode: containerName(dataHash, id),
+    PortBindings: { [PUBLISHED_PORT]: [{ HostIp: '127.0.0.1', HostPort: '' }] },
+  }
+}
+
+/** `/tmp`, the identity files, and the image's VOLUMEs, which stay the read-only directories that the image has there. */
+function tmpAndFiles(spec: InstanceSpec, image: ContainerConfig, { local, names }: Placement): Docker.HostConfig {
+  const bind = (Source: string, Target: string, ReadOnly: boolean) => ({ Type: 'bind' as const, Source, Target, ReadOnly })
+  const own = local
+    ? [
+        bind(names.tmp, '/tmp', false),
+        bind(names.hosts, '/etc/hosts', true),
+        bind(names.resolvConf, '/etc/resolv.conf', true),
+        bind(names.hostnameFile, '/etc/hostname', true),
+      ]
+    : []
+  const taken = new Set(['/tmp', ...own.map((mount) => mount.Target)])
+  const volumes = Object.keys(image.Volumes ?? {})
+    .map((path) => join('/', path).replace(/(.)\/+$/, '$1'))
+    .filter((path) => !taken.has(path))
+    .map((Target) => ({ Type: 'volume' as const, Source: '', Target, ReadOnly: true }))
+  if (volumes.length > 100) {
+    throw new AppError(`the image declares ${volumes.length} volumes; at most 100 are possible`, {
+      code: 'image-unsupported',
+      fault: 'user',
+    })
+  }
+  const Mounts = [...own, ...volumes]
+  if (local) return { Mounts }
+  return { Mounts, Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,mode=1777,size=${spec.tmpBytes}` } }
+}

@@ -1,0 +1,50 @@
+import { randomBytes } from 'node:crypto'
+import { chmodSync, chownSync, existsSync, mkdirSync } from 'node:fs'
+import { AppError, type DataPaths, dataPaths, errnoOf, messageOf, writeFileAtomic } from '../../common/index.ts'
+import { REGISTRY_UID, SERVER_UID } from './confine.ts'
+
+/** Makes the data directory with its owners and modes; what is there already is kept. Throws `data-directory` with the reason. */
+export function makeDataDirectory(root: string): DataPaths {
+  try {
+    mkdirSync(root, { recursive: true, mode: 0o755 })
+    const paths = dataPaths(root)
+    for (const [path, mode, uid] of [
+      [paths.run, 0o711, 0],
+      [paths.instances, 0o700, 0],
+      [paths.content, 0o700, 0],
+      [paths.cache, 0o755, 0],
+      [paths.log, 0o700, 0],
+      [paths.server, 0o700, SERVER_UID],
+      [paths.registry, 0o700, REGISTRY_UID],
+    ] as const) {
+      mkdirSync(path, { recursive: true })
+      chmodSync(path, mode)
+      if (process.getuid?.() === 0) chownSync(path, uid, uid)
+    }
+    if (!existsSync(paths.adminToken)) writeFileAtomic(paths.adminToken, randomBytes(32).toString('base64url'), 0o600)
+    return paths
+  } catch (thrown) {
+    throw new AppError(`data directory ${root} cannot be used: ${reason(thrown)}`, {
+      code: 'data-directory',
+      fault: 'user',
+      hint: 'name another one with SLIPWAY_DATA=DIRECTORY',
+      cause: thrown,
+    })
+  }
+}
+
+function reason(thrown: unknown): string {
+  switch (errnoOf(thrown)) {
+    case 'EROFS':
+      return 'it lies on a read-only file system'
+    case 'EACCES':
+    case 'EPERM':
+      return 'this user may not write there'
+    case 'ENOSPC':
+      return 'the disk is full'
+    case 'ENOTDIR':
+      return 'a part of the path is a file'
+    default:
+      return messageOf(thrown)
+  }
+}

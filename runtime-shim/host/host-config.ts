@@ -1,0 +1,38 @@
+import Type, { type Static } from 'typebox'
+import { Compile } from 'typebox/compile'
+import { AppError } from '../../common/index.ts'
+
+/** What the parent tells the supervisor, as JSON in SLIPWAY_HOST_CONFIG. No secret is in it. */
+const HostConfig = Type.Object(
+  {
+    dataDirectory: Type.String(),
+    codeDirectory: Type.String(),
+    address: Type.String(),
+    port: Type.Integer({ minimum: 1, maximum: 65535 }),
+    registryPort: Type.Integer({ minimum: 1, maximum: 65535 }),
+    engine: Type.Union([Type.Literal('runc'), Type.Literal('docker')]),
+    parentPid: Type.Integer(),
+    /** Sandboxes kept waiting. */
+    waitingSandboxes: Type.Integer({ minimum: 0, maximum: 64 }),
+  },
+  { additionalProperties: false },
+)
+export type HostConfig = Static<typeof HostConfig>
+
+const checker = Compile(HostConfig)
+
+export function parseHostConfig(text: string | undefined): HostConfig {
+  const value: unknown = JSON.parse(text ?? 'null')
+  if (checker.Check(value)) return value
+  throw new AppError('the supervisor was started without its configuration', {
+    code: 'internal',
+    hint: 'it is started by "slipway up", not by hand',
+  })
+}
+
+/** Exit code of a supervisor that cannot work here whatever is tried: its parent does not start another. */
+export const EXIT_UNUSABLE = 78
+
+/** What the supervisor writes once on READINESS_FD. */
+export type Readiness = { ready: true } | { ready: false; message: string; hint?: string; code: string }
+export const READINESS_FD = 3

@@ -1,0 +1,5 @@
+export { makeDataDirectory } from './data-directory.ts'
+export type { HostConfig } from './host-config.ts'
+export { endProcess } from './keeper.ts'
+export { Parent } from './parent.ts'
+export { readStateFile, type StateFile } from './state-file.ts'

@@ -1,0 +1,283 @@
+import { existsSync, openSync, readdirSync, rmSync, unlinkSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { AppError, type Logger, messageOf } from '../../common/index.ts'
+import type { ImageConfig } from '../../oci/index.ts'
+import type { Engine, EngineInstance, ExitStatus, InstanceSpec, PreparedImage, PrepareRequest } from '../engines/engine.ts'
+import { dialUntilListening } from './dial.ts'
+import { type InstanceFile, readInstanceFiles, writeInstanceFile } from './instance-file.ts'
+import type { Args, InstanceInfo, Result } from './port.ts'
+
+export interface InstanceTableOptions {
+  engine: Engine
+  /** `run/instances`. */
+  directory: string
+  bootId: string
+  logger: Logger
+  newId: () => string
+  onExit: (id: string, exit: ExitStatus) => void
+  /** Deadline of the last call that a dead server left open in an instance, or null. */
+  leasedUntil: (id: string) => number | null
+}
+
+interface Entry {
+  file: InstanceFile
+  /** Undefined while it is created, and once nothing of it is left but its output. */
+  running: EngineInstance | undefined
+  state: InstanceInfo['state']
+  exit: ExitStatus | null
+  endedAtMs: number | null
+}
+
+/** Ended instances whose output no server has fetched are kept this long. */
+const KEEP_ENDED_MS = 10 * 60_000
+const MAX_PREPARED = 1_000
+
+/** Every instance of the platform: made, started, dialled, stopped, and found again after a restart. */
+export class InstanceTable {
+  readonly #options: InstanceTableOptions
+  readonly #entries = new Map<string, Entry>()
+  readonly #prepared = new Map<string, ImageConfig>()
+
+  constructor(options: InstanceTableOptions) {
+    this.#options = options
+  }
+
+  /** Adopts what survived, removes what belongs to nobody. Called once, before the port opens. */
+  async recover(): Promise<void> {
+    const { engine, directory, logger } = this.#options
+    for (const found of readInstanceFiles(directory, logger)) {
+      const adopted = await this.#recoverOne(found.file)
+      if (adopted) continue
+      await engine.sweep(found.id, found.directory)
+      rmSync(found.directory, { recursive: true, force: true })
+    }
+    for (const id of await engine.strays()) {
+      if (!this.#entries.has(id)) await engine.sweep(id, join(directory, id))
+    }
+  }
+
+  async prepare(request: PrepareRequest, signal?: AbortSignal): Promise<PreparedImage> {
+    const prepared = await this.#options.engine.prepare(request, signal)
+    if (this.#prepared.size >= MAX_PREPARED) this.#prepared.delete(this.#prepared.keys().next().value ?? '')
+    this.#prepared.set(prepared.digest, prepared.config)
+    return prepared
+  }
+
+  async create(args: Args<'create'>): Promise<Result<'create'>> {
+    const started = performance.now()
+    const config = this.#prepared.get(args.digest) ?? (await this.#localConfig(args))
+    const id = this.#options.newId()
+    const { registry, repository, digest, owner, graceMs, command, args: argv, ...limits } = args
+    const spec: InstanceSpec = {
+      id,
+      directory: join(this.#options.directory, id),
+      image: { registry, repository, digest: digest as PreparedImage['digest'], config },
+      hostname: `${owner.function}-${id.slice(0, 8)}`.slice(0, 63),
+      ...limits,
+      ...(command === undefined ? {} : { command }),
+      ...(argv === undefined ? {} : { args: argv }),
+    }
+    const { bootId } = this.#options
+    const file: InstanceFile = { bootId, owner, spec, graceMs, createdAtMs: Date.now(), startedAtMs: null, state: 'creating' }
+    const entry: Entry = { file, running: undefined, state: 'creating', exit: null, endedAtMs: null }
+    this.#entries.set(id, entry)
+    writeInstanceFile(file)
+    try {
+      this.#attach(entry, await this.#options.engine.create(spec))
+    } catch (thrown) {
+      this.#entries.delete(id)
+      await this.#erase(id, spec.directory)
+      throw thrown
+    }
+    entry.state = 'created'
+    file.state = 'created'
+    writeInstanceFile(file)
+    return { id, createMs: performance.now() - started }
+  }
+
+  /** May be repeated: a process that runs already is only dialled. */
+  async start(args: Args<'start'>): Promise<{ startMs: number; listenMs: number; fd: number }> {
+    const entry = this.#entry(args.id)
+    const running = this.#running(entry)
+    const began = performance.now()
+    if (entry.state === 'created') {
+      entry.state = 'starting'
+      entry.file.startedAtMs = Date.now()
+      entry.file.state = 'started'
+      writeInstanceFile(entry.file)
+      await running.start()
+    }
+    const startMs = performance.now() - began
+    const fd = await dialUntilListening(running, args.port, args.listenTimeoutMs)
+    if (entry.state === 'starting') entry.state = 'running'
+    running.applyCpuLimit().catch((thrown: unknown) => {
+      this.#options.logger.error({ instance: args.id, err: messageOf(thrown) }, 'CPU limit could not be set')
+    })
+    return { startMs, listenMs: performance.now() - began - startMs, fd }
+  }
+
+  async dial(id: string, port: number): Promise<{ outcome: Result<'dial'>['outcome']; fd: number | null }> {
+    const entry = this.#entries.get(id)
+    if (entry?.running === undefined || entry.state === 'ended') return { outcome: 'gone', fd: null }
+    const outcome = await entry.running.dial(port)
+    return { outcome: outcome.kind, fd: outcome.kind === 'connected' ? outcome.fd : null }
+  }
+
+  async freeze(id: string): Promise<void> {
+    const entry = this.#entry(id)
+    await this.#running(entry).freeze()
+    if (entry.state === 'running') entry.state = 'frozen'
+  }
+
+  async thaw(id: string): Promise<void> {
+    const entry = this.#entry(id)
+    await this.#running(entry).thaw()
+    if (entry.state === 'frozen') entry.state = 'running'
+  }
+
+  /** Ends the process; an instance that has ended already is an answer, not an error. */
+  async stop(id: string, graceMs: number, reason: string): Promise<void> {
+    const entry = this.#entries.get(id)
+    if (entry?.running === undefined || entry.state === 'ended') return
+    this.#options.logger.info({ instance: id, reason, graceMs }, 'instance stopped')
+    if (entry.state === 'created' || entry.state === 'creating') {
+      await entry.running.remove()
+      this.#ended(entry, { code: 137, signal: 'SIGKILL', oom: false })
+      return
+    }
+    await entry.running.stop(graceMs)
+  }
+
+  async stats(id: string): Promise<Result<'stats'>> {
+    const running = this.#running(this.#entry(id))
+    const [stats, oomKills] = await Promise.all([running.stats(), running.oomKills()])
+    return { ...stats, oomKills }
+  }
+
+  /** Opens output file number `rotated` (0: the newest). */
+  output(id: string, rotated: number): { fd: number | null; rotated: number } {
+    const path = this.#outputPath(this.#entry(id))
+    const newest = this.#lastRotated(path) + 1
+    const number = rotated === 0 ? newest : rotated
+    const file = number === newest ? path : `${path}.${number}`
+    return { fd: existsSync(file) ? openSync(file, 'r') : null, rotated: number }
+  }
+
+  async rotate(id: string): Promise<number> {
+    const moved = await this.#running(this.#entry(id)).rotateOutput()
+    return Number(moved.slice(moved.lastIndexOf('.') + 1))
+  }
+
+  forgetOutput(id: string, upTo: number): void {
+    const path = this.#outputPath(this.#entry(id))
+    for (const number of this.#rotatedNumbers(path)) if (number <= upTo) unlinkSync(`${path}.${number}`)
+  }
+
+  /** Everything of an ended instance goes, its directory last. */
+  async remove(id: string): Promise<void> {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return
+    await entry.running?.remove()
+    await this.#erase(id, entry.file.spec.directory)
+    this.#entries.delete(id)
+  }
+
+  list(): InstanceInfo[] {
+    return [...this.#entries.values()].map((entry) => ({
+      id: entry.file.spec.id,
+      state: entry.state,
+      owner: entry.file.owner,
+      digest: entry.file.spec.image.digest,
+      memoryBytes: entry.file.spec.memoryBytes,
+      createdAtMs: entry.file.createdAtMs,
+      startedAtMs: entry.file.startedAtMs,
+      exit: entry.exit,
+      leasedUntilMs: this.#options.leasedUntil(entry.file.spec.id),
+    }))
+  }
+
+  /** Removes ended instances that nobody has fetched the output of for too long. */
+  async forgetEnded(nowMs: number): Promise<void> {
+    for (const [id, entry] of this.#entries) {
+      if (entry.endedAtMs !== null && nowMs - entry.endedAtMs > KEEP_ENDED_MS) await this.remove(id)
+    }
+  }
+
+  /** Ends every instance and removes every trace: the platform goes down. */
+  async stopAll(graceMs: number): Promise<void> {
+    await Promise.all([...this.#entries.keys()].map((id) => this.stop(id, graceMs, 'platform ends').catch(() => undefined)))
+    for (const id of [...this.#entries.keys()]) await this.remove(id)
+  }
+
+  async #recoverOne(file: InstanceFile | undefined): Promise<boolean> {
+    if (file === undefined || file.bootId !== this.#options.bootId || file.state === 'creating') return false
+    const entry: Entry = { file, running: undefined, state: 'running', exit: null, endedAtMs: null }
+    const running = await this.#options.engine.adopt(file.spec)
+    if (running === undefined) return false
+    entry.state = file.state === 'created' ? 'created' : 'running'
+    this.#entries.set(file.spec.id, entry)
+    this.#prepared.set(file.spec.image.digest, file.spec.image.config)
+    this.#attach(entry, running)
+    this.#options.logger.info({ instance: file.spec.id, state: entry.state }, 'instance adopted')
+    return true
+  }
+
+  #attach(entry: Entry, running: EngineInstance): void {
+    entry.running = running
+    running.exited.then(
+      (exit) => this.#ended(entry, exit),
+      (thrown: unknown) => {
+        this.#options.logger.error({ instance: running.id, err: messageOf(thrown) }, 'exit of instance not seen')
+        this.#ended(entry, { code: 137, signal: null, oom: false })
+      },
+    )
+  }
+
+  #ended(entry: Entry, exit: ExitStatus): void {
+    if (entry.state === 'ended') return
+    entry.state = 'ended'
+    entry.exit = exit
+    entry.endedAtMs = Date.now()
+    this.#options.onExit(entry.file.spec.id, exit)
+  }
+
+  async #localConfig(args: Args<'create'>): Promise<ImageConfig> {
+    const { registry, repository } = args
+    const digest = args.digest as PreparedImage['digest']
+    return (await this.prepare({ registry, repository, digest, credential: null, deadlineMs: Date.now() + 5_000 })).config
+  }
+
+  #entry(id: string): Entry {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) throw new AppError(`instance ${id} is not known`, { code: 'instance-gone' })
+    return entry
+  }
+
+  #running(entry: Entry): EngineInstance {
+    const { running } = entry
+    if (running !== undefined && entry.state !== 'ended') return running
+    const details = { exit: entry.exit }
+    throw new AppError(`instance ${entry.file.spec.id} has ended`, { code: 'instance-exited', details })
+  }
+
+  #outputPath(entry: Entry): string {
+    return entry.running?.outputFile ?? join(entry.file.spec.directory, 'output.log')
+  }
+
+  #rotatedNumbers(path: string): number[] {
+    const prefix = `${basename(path)}.`
+    return readdirSync(dirname(path))
+      .filter((name) => name.startsWith(prefix))
+      .map((name) => Number(name.slice(prefix.length)))
+      .filter((number) => Number.isSafeInteger(number) && number > 0)
+  }
+
+  #lastRotated(path: string): number {
+    return Math.max(0, ...this.#rotatedNumbers(path))
+  }
+
+  async #erase(id: string, directory: string): Promise<void> {
+    await this.#options.engine.sweep(id, directory)
+    rmSync(directory, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,114 @@
+import { type ChildProcess } from 'node:child_process'
+import { identify, isAlive, type Logger, type ProcessIdentity } from '../../common/index.ts'
+
+export interface KeeperOptions {
+  role: string
+  logger: Logger
+  /** Starts a new process. */
+  spawn: () => ChildProcess
+  /** Told with each new or adopted process. */
+  onStarted: (process: ProcessIdentity) => void
+}
+
+const POLL_MS = 100
+const MAX_PAUSE_MS = 2_000
+/** A process that lived this long was healthy: the next start waits for nothing. */
+const HEALTHY_MS = 5_000
+
+/** Keeps one process alive: starts it, or takes over one that an earlier supervisor started, and starts the next when it dies. */
+export class Keeper {
+  readonly #options: KeeperOptions
+  #current: ProcessIdentity | undefined
+  #startedAtMs = 0
+  #failures = 0
+  #closed = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: KeeperOptions) {
+    this.#options = options
+  }
+
+  get current(): ProcessIdentity | undefined {
+    return this.#current
+  }
+
+  start(): void {
+    if (this.#closed) return
+    this.#startedAtMs = Date.now()
+    const child = this.#options.spawn()
+    const identity = child.pid === undefined ? undefined : identify(child.pid)
+    child.once('error', (err) => this.#options.logger.error({ role: this.#options.role, err }, 'process cannot be started'))
+    child.once('exit', (code, signal) => this.#gone(identity, { code, signal }))
+    if (identity === undefined) return
+    child.unref()
+    this.#current = identity
+    this.#options.onStarted(identity)
+  }
+
+  /** Takes over a living process that is not our child: its end is seen by polling. */
+  adopt(process: ProcessIdentity): void {
+    this.#startedAtMs = Date.now()
+    this.#current = process
+    this.#options.onStarted(process)
+    const poll = (): void => {
+      if (this.#closed || this.#current?.pid !== process.pid) return
+      if (isAlive(process)) this.#timer = setTimeout(poll, POLL_MS)
+      else this.#gone(process, {})
+    }
+    poll()
+  }
+
+  /** Kills the current process; the next is started as for any death. */
+  kill(reason: string): void {
+    if (this.#current === undefined) return
+    this.#options.logger.warn({ role: this.#options.role, ...this.#current, reason }, 'process killed')
+    signalProcess(this.#current, 'SIGKILL')
+  }
+
+  /** Stops keeping; ends the process with SIGTERM, after `graceMs` with SIGKILL. */
+  async close(graceMs: number): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    const { current } = this.#ended()
+    if (current !== undefined) await endProcess(current, graceMs)
+  }
+
+  #ended(): { current: ProcessIdentity | undefined } {
+    const current = this.#current
+    this.#current = undefined
+    return { current }
+  }
+
+  #gone(process: ProcessIdentity | undefined, how: object): void {
+    if (this.#closed || (process !== undefined && this.#current?.pid !== process.pid)) return
+    this.#current = undefined
+    this.#failures = Date.now() - this.#startedAtMs > HEALTHY_MS ? 0 : this.#failures + 1
+    const pauseMs = this.#failures <= 1 ? 0 : Math.min(MAX_PAUSE_MS, 50 * 2 ** this.#failures)
+    this.#options.logger.warn({ role: this.#options.role, ...process, ...how, pauseMs }, 'process ended, starting the next')
+    this.#timer = setTimeout(() => this.start(), pauseMs)
+  }
+}
+
+export function signalProcess(target: ProcessIdentity, signal: NodeJS.Signals): void {
+  if (isAlive(target)) {
+    try {
+      process.kill(target.pid, signal)
+    } catch {
+      // It ended between the look and the signal.
+    }
+  }
+}
+
+/** SIGTERM, then SIGKILL after `graceMs`; resolves when the process is gone (at most a second later). */
+export async function endProcess(target: ProcessIdentity, graceMs: number): Promise<void> {
+  signalProcess(target, 'SIGTERM')
+  const began = Date.now()
+  let killed = false
+  while (isAlive(target) && Date.now() - began < graceMs + 1_000) {
+    if (!killed && Date.now() - began >= graceMs) {
+      signalProcess(target, 'SIGKILL')
+      killed = true
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}

@@ -1,0 +1,69 @@
+import { writeSync } from 'node:fs'
+import { createLogger, identify, toAppError } from '../../common/index.ts'
+import { makeDataDirectory } from './data-directory.ts'
+import { EXIT_UNUSABLE, parseHostConfig, READINESS_FD, type Readiness } from './host-config.ts'
+import { openEngine } from './open-engine.ts'
+import { LocalRegistryProcess } from './registry-process.ts'
+import { Supervisor } from './supervisor.ts'
+
+// The supervisor process: wiring only.
+
+const config = parseHostConfig(process.env['SLIPWAY_HOST_CONFIG'])
+const logger = createLogger('supervisor')
+const GRACE_MS = 3_000
+
+function tell(readiness: Readiness): void {
+  try {
+    writeSync(READINESS_FD, `${JSON.stringify(readiness)}\n`)
+  } catch {
+    // The parent that asked is gone; the next one looks at the state file.
+  }
+}
+
+function unusable(thrown: unknown): void {
+  const error = toAppError(thrown)
+  const hint = error.hint === undefined ? {} : { hint: error.hint }
+  tell({ ready: false, message: error.message, code: error.code, ...hint })
+}
+
+try {
+  const paths = makeDataDirectory(config.dataDirectory)
+  const opened = await openEngine(config, paths, logger)
+  const registry = new LocalRegistryProcess({ paths, port: config.registryPort, gatewayPort: config.port, logger })
+  const supervisor = new Supervisor({
+    ...config,
+    paths,
+    parent: identify(config.parentPid) ?? null,
+    engine: opened.engine,
+    newInstanceId: opened.newInstanceId,
+    registry,
+    logger,
+    onReady: () => tell({ ready: true }),
+    onUnusable: (why) => {
+      unusable(why)
+      void supervisor.shutDown(0).finally(() => process.exit(EXIT_UNUSABLE))
+    },
+  })
+  let ending = false
+  const end = (): void => {
+    if (ending) process.exit(1)
+    ending = true
+    supervisor.shutDown(GRACE_MS).then(
+      () => process.exit(0),
+      (thrown: unknown) => {
+        logger.error({ err: thrown }, 'shutdown failed')
+        process.exit(1)
+      },
+    )
+  }
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
+  process.on('SIGHUP', () => undefined)
+  await supervisor.start()
+  opened.prepareAhead()
+  logger.info({ engine: config.engine, port: config.port }, 'supervisor started')
+} catch (thrown) {
+  logger.fatal({ err: thrown }, 'supervisor cannot start')
+  unusable(thrown)
+  process.exit(EXIT_UNUSABLE)
+}

@@ -1,0 +1,52 @@
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import type { DataPaths, Logger } from '../../common/index.ts'
+import type { Engine } from '../engines/engine.ts'
+import type { HostConfig } from './host-config.ts'
+
+export interface OpenedEngine {
+  engine: Engine
+  /** Names the next instance; the runc engine hands out names whose sandbox waits. */
+  newInstanceId: () => string
+  /** Begins what the engine prepares ahead; called after recovery, which takes what it finds half made for a crash's traces. */
+  prepareAhead: () => void
+}
+
+/** The engine that was asked for. Each is imported only when it is used: dockerode alone takes 55 to 155 ms. */
+export async function openEngine(config: HostConfig, paths: DataPaths, logger: Logger): Promise<OpenedEngine> {
+  switch (config.engine) {
+    case 'docker':
+      return openDocker(paths, logger)
+    case 'runc':
+      return openRunc(config, paths, logger)
+  }
+}
+
+async function openDocker(paths: DataPaths, logger: Logger): Promise<OpenedEngine> {
+  const { openDockerEngine } = await import('../engines/docker.ts')
+  const socket = process.env['DOCKER_HOST']?.replace(/^unix:\/\//, '')
+  const engine = await openDockerEngine({
+    hash: paths.hash,
+    workDirectory: join(paths.cache, 'docker'),
+    log: logger,
+    ...(socket === undefined ? {} : { socketPath: socket }),
+  })
+  return { engine, newInstanceId: () => randomBytes(8).toString('hex'), prepareAhead: () => undefined }
+}
+
+async function openRunc(config: HostConfig, paths: DataPaths, log: Logger): Promise<OpenedEngine> {
+  const [{ openRuncEngine }, { openContentStore }] = await Promise.all([
+    import('../engines/runc.ts'),
+    import('../../content/index.ts'),
+  ])
+  const content = await openContentStore(paths.content, { logger: log })
+  const engine = openRuncEngine({
+    hash: paths.hash,
+    instancesDirectory: paths.instances,
+    workDirectory: join(paths.cache, 'runc'),
+    content,
+    log,
+    waitingSandboxes: config.waitingSandboxes,
+  })
+  return { engine, newInstanceId: () => engine.reserveId(), prepareAhead: () => void engine.sandboxesReady() }
+}

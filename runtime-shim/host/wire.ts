@@ -1,0 +1,99 @@
+import type { Socket } from 'node:net'
+import type { TSchema } from 'typebox'
+import { Compile } from 'typebox/compile'
+import { AppError, type PlainError } from '../../common/index.ts'
+import { EVENT, EVENTS, MAX_LINE_BYTES, OPERATIONS, type Operation, REQUEST, RESPONSE } from './port.ts'
+
+type Checker = { Check(value: unknown): boolean; Errors(value: unknown): { instancePath: string; message: string }[] }
+
+const compile = (schema: TSchema): Checker => Compile(schema) as unknown as Checker
+const envelopes = { request: compile(REQUEST), response: compile(RESPONSE), event: compile(EVENT) }
+const checkers = new Map<TSchema, Checker>()
+
+function checker(schema: TSchema): Checker {
+  const known = checkers.get(schema)
+  if (known !== undefined) return known
+  const made = compile(schema)
+  checkers.set(schema, made)
+  return made
+}
+
+/** Throws `port-message` naming the first field that does not fit. */
+export function checkMessage(what: string, schema: TSchema, value: unknown): void {
+  reject(what, checker(schema), value)
+}
+
+function reject(what: string, schema: Checker, value: unknown): void {
+  if (schema.Check(value)) return
+  const first = schema.Errors(value)[0]
+  throw new AppError(`${what} does not fit the port: ${first?.instancePath ?? ''} ${first?.message ?? 'malformed'}`, {
+    code: 'port-message',
+  })
+}
+
+export type Envelope =
+  | { kind: 'request'; id: number; op: Operation; args: unknown }
+  | { kind: 'response'; id: number; ok?: unknown; error?: PlainError }
+  | { kind: 'event'; event: keyof typeof EVENTS; data: unknown }
+
+/** Parses and checks one line: which kind of message it is, and for requests and events that the body fits its schema. */
+export function parseLine(line: string): Envelope {
+  const message: unknown = JSON.parse(line)
+  if (typeof message !== 'object' || message === null) throw new AppError('message is no object', { code: 'port-message' })
+  if ('op' in message) {
+    reject('request', envelopes.request, message)
+    const { id, op, args } = message as { id: number; op: string; args: unknown }
+    if (!Object.hasOwn(OPERATIONS, op)) throw new AppError(`unknown operation "${op}"`, { code: 'port-message' })
+    checkMessage(`arguments of ${op}`, OPERATIONS[op as Operation].args, args)
+    return { kind: 'request', id, op: op as Operation, args }
+  }
+  if ('event' in message) {
+    reject('event', envelopes.event, message)
+    const { event, data } = message as { event: string; data: unknown }
+    if (!Object.hasOwn(EVENTS, event)) throw new AppError(`unknown event "${event}"`, { code: 'port-message' })
+    checkMessage(`event ${event}`, EVENTS[event as keyof typeof EVENTS], data)
+    return { kind: 'event', event: event as keyof typeof EVENTS, data }
+  }
+  reject('response', envelopes.response, message)
+  return { kind: 'response', ...(message as { id: number; ok?: unknown; error?: PlainError }) }
+}
+
+/** Splits a socket's bytes into lines; a line over MAX_LINE_BYTES or one that does not parse ends the connection. */
+export function readLines(socket: Socket, onLine: (line: string) => void, onBroken: (why: Error) => void): void {
+  const rest: Buffer[] = []
+  let restBytes = 0
+  socket.on('data', (chunk: Buffer) => {
+    let from = 0
+    for (let end = chunk.indexOf(10, from); end !== -1; end = chunk.indexOf(10, from)) {
+      rest.push(chunk.subarray(from, end))
+      const line = Buffer.concat(rest).toString('utf8')
+      rest.length = 0
+      restBytes = 0
+      from = end + 1
+      try {
+        onLine(line)
+      } catch (thrown) {
+        onBroken(thrown instanceof Error ? thrown : new Error(String(thrown)))
+        socket.destroy()
+        return
+      }
+    }
+    rest.push(chunk.subarray(from))
+    restBytes += chunk.length - from
+    if (restBytes > MAX_LINE_BYTES) {
+      onBroken(new AppError('line is longer than the port allows', { code: 'port-message' }))
+      socket.destroy()
+    }
+  })
+}
+
+export function writeLine(socket: Socket, message: object): void {
+  if (!socket.destroyed) socket.write(`${JSON.stringify(message)}\n`)
+}
+
+/** The descriptor number of a connected socket (Node keeps it on the handle). */
+export function descriptorOf(socket: Socket): number {
+  const handle = (socket as unknown as { _handle?: { fd?: number } })._handle
+  if (handle?.fd === undefined || handle.fd < 0) throw new AppError('socket has no descriptor', { code: 'internal' })
+  return handle.fd
+}

@@ -1,0 +1,14 @@
+export { FunctionRuntime, type FunctionRuntimeOptions } from './function-runtime.ts'
+export { connectHost, type HostClient } from './host/host-client.ts'
+export { GATEWAY_FD, type ServerConfig } from './host/port.ts'
+export type { InstallationIdentity } from './instances/index.ts'
+export type {
+  EventCall,
+  InstanceView,
+  PullCredential,
+  PullCredentials,
+  RecordSink,
+  Runtime,
+  WebCall,
+} from './invoke/runtime.ts'
+export { type LogLine, Output } from './output/index.ts'

@@ -1,0 +1,45 @@
+import type { EventAnswer } from './exchange.ts'
+import type { Failure } from './outcome.ts'
+
+export type EventOutcome = { ok: true; result: unknown } | { ok: false; failure: Failure }
+
+const MAX_MESSAGE = 64 * 1024
+
+/** What the function's answer means: JSON as it is, plain text as a JSON string, a status of 400 or more as its exception (430). */
+export function readAnswer(answer: EventAnswer): EventOutcome {
+  const text = answer.body.toString('utf8')
+  if (answer.status >= 400) return { ok: false, failure: exception(text) }
+  const value = parseJson(text)
+  return { ok: true, result: value === undefined ? text : value }
+}
+
+/** Undefined when it is no JSON. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return undefined
+  }
+}
+
+/** Adapters answer `{"errorMessage","stackTrace"}`; whatever else comes is the message itself. */
+function exception(text: string): Failure {
+  const value = parseJson(text)
+  if (typeof value === 'object' && value !== null && 'errorMessage' in value) {
+    const message = String(value.errorMessage).slice(0, MAX_MESSAGE)
+    const stack = 'stackTrace' in value ? String(value.stackTrace).slice(0, MAX_MESSAGE) : undefined
+    return stack === undefined ? { number: 430, message } : { number: 430, message, stackTrace: stack }
+  }
+  return { number: 430, message: text.slice(0, MAX_MESSAGE) || 'user code exception caught' }
+}
+
+/** The body of a failed call, in the shape of scf-contract 1.8. */
+export function failureResult(failure: Failure, requestId: string): Record<string, unknown> {
+  return {
+    errorCode: -1,
+    errorMessage: failure.message,
+    requestId,
+    ...(failure.stackTrace === undefined ? {} : { stackTrace: failure.stackTrace }),
+    statusCode: failure.number,
+  }
+}

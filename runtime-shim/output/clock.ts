@@ -1,0 +1,16 @@
+/// <reference lib="esnext.temporal" />
+
+/**
+ * The time of day in microseconds since 1970 (a whole number below 2^53): the clock that conmon stamps lines with, so that calls and
+ * lines can be compared. `Date.now()` is too coarse for that, and `performance.now()` runs away from it when the clock is adjusted.
+ */
+export function nowUs(): number {
+  return Number(Temporal.Now.instant().epochNanoseconds / 1000n)
+}
+
+/** `2026-11-21T00:34:47.915381Z`. */
+export function isoTime(timeUs: number): string {
+  const ms = Math.floor(timeUs / 1000)
+  const rest = String(Math.floor(timeUs) - ms * 1000).padStart(3, '0')
+  return new Date(ms).toISOString().replace('Z', `${rest}Z`)
+}

@@ -1,0 +1,1 @@
+export { decide, type PoolDecision, type PoolLimits, type PoolNumbers } from './decide.ts'

@@ -1,0 +1,75 @@
+import { closeSync, constants, openSync, readFileSync, readSync, unlinkSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AppError, errnoOf, identify, type ProcessIdentity } from '../common/index.ts'
+import type { InstanceNames } from './names.ts'
+
+const START_TIMEOUT_MS = 10_000
+
+/** The container's first process as conmon wrote it down, if it is alive and in the instance's own control group. */
+export function findContainerProcess(names: InstanceNames): ProcessIdentity | undefined {
+  const pid = Number(readText(names.pidFile) ?? '')
+  if (!Number.isInteger(pid) || pid <= 0) return undefined
+  const process = identify(pid)
+  const groups = readText(`/proc/${pid}/cgroup`) ?? ''
+  return process !== undefined && groups.split('\n').some((line) => line.endsWith(`:${names.cgroup}`))
+    ? process
+    : undefined
+}
+
+/** Whether the container is created and its command not yet running. */
+export function isWaiting(names: InstanceNames, pid: number): boolean {
+  return (readText(`/proc/${pid}/cmdline`) ?? '').split('\0').slice(0, 2).join(' ') === 'runc init'
+}
+
+/**
+ * Lets a created container run its command. The runtime's init process waits in opening `exec.fifo` for writing; opening and reading it is all
+ * that the runtime's own `start` does, without a process for it (runc(8), create and start). Throws `instance-start-failed`.
+ */
+export async function startContainer(names: InstanceNames, pid: number): Promise<void> {
+  const fifo = openFifo(names)
+  const untilMs = performance.now() + START_TIMEOUT_MS
+  const byte = Buffer.alloc(1)
+  try {
+    for (let waitMs = 0; ; waitMs = Math.min(5, waitMs + 0.2)) {
+      if (readNow(fifo, byte) === 1) break
+      if (identify(pid) === undefined) throw failed(names, 'its first process has ended')
+      if (waitMs > 2 && !isWaiting(names, pid)) break // it had been started by a process that was killed right then
+      if (performance.now() > untilMs) throw failed(names, `the runtime did not answer within ${START_TIMEOUT_MS} ms`)
+      await sleep(waitMs)
+    }
+  } finally {
+    closeSync(fifo)
+  }
+  unlinkSync(names.startFifo)
+}
+
+function openFifo(names: InstanceNames): number {
+  try {
+    return openSync(names.startFifo, constants.O_RDONLY | constants.O_NONBLOCK)
+  } catch (thrown) {
+    if (errnoOf(thrown) === 'ENOENT') throw failed(names, 'it is not waiting to be started')
+    throw thrown
+  }
+}
+
+/** 0 while nobody has written. */
+function readNow(fd: number, buffer: Buffer): number {
+  try {
+    return readSync(fd, buffer, 0, 1, null)
+  } catch (thrown) {
+    if (errnoOf(thrown) === 'EAGAIN') return 0
+    throw thrown
+  }
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+function failed(names: InstanceNames, why: string): AppError {
+  return new AppError(`instance ${names.id} cannot be started: ${why}`, { code: 'instance-start-failed' })
+}

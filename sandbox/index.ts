@@ -1,0 +1,23 @@
+export { type CgroupStats, Cgroups, detectCgroups } from './cgroup.ts'
+export { createMonitored } from './conmon.ts'
+export { findContainerProcess, isWaiting, startContainer } from './container.ts'
+export { ExitWatch } from './exit-watch.ts'
+export { makeSkeleton, mountImageRoot, readImageFile } from './image-root.ts'
+export { endMonitorProcesses } from './monitor-processes.ts'
+export { type InstanceNames, instanceNames, isInstanceId, monitorsCgroup, platformCgroup } from './names.ts'
+export { INSTANCE_ADDRESS, NetworkNamespaces } from './netns.ts'
+export { detectRuntime, type OciRuntime } from './oci-runtime.ts'
+export { rotateOutput } from './output-file.ts'
+export { type Seccomp, seccompFilter } from './seccomp.ts'
+export {
+  commandLine,
+  declaredEnvironment,
+  identityFiles,
+  MASKED_PATHS,
+  OOM_SCORE,
+  ociSpec,
+  READONLY_PATHS,
+  SHM_BYTES,
+} from './spec.ts'
+export { TmpVolumes } from './tmp-volume.ts'
+export { DEFAULT_USER, resolveUser } from './users.ts'

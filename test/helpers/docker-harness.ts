@@ -1,0 +1,100 @@
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { get } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { json } from 'node:stream/consumers'
+import { createLogger, dataPaths } from '../../common/index.ts'
+import type { EngineHarness } from '../../runtime-shim/engines/contract-kit.ts'
+import { type DockerEngineOptions, openDockerEngine } from '../../runtime-shim/engines/docker.ts'
+import type { InstanceSpec } from '../../runtime-shim/engines/engine.ts'
+import type { TestDockerd } from './dockerd.ts'
+import { startTestRegistry, type TestRegistry } from './registry.ts'
+import { makeTestImage } from './test-image.ts'
+
+export interface DockerHarness extends EngineHarness {
+  readonly options: DockerEngineOptions
+  readonly registry: TestRegistry
+}
+
+/** The Docker engine in a data directory of its own, with a registry of its own. */
+export async function makeDockerHarness(
+  dockerd: TestDockerd,
+  settings: Partial<DockerEngineOptions> = {},
+): Promise<DockerHarness> {
+  const root = realpathSync(mkdtempSync(join(tmpdir(), 'slipway-docker-')))
+  const paths = dataPaths(root)
+  mkdirSync(paths.run, { recursive: true })
+  const registry = await startTestRegistry()
+  const image = await makeTestImage()
+  const digest = await registry.push(image, 'default/probe')
+  const options: DockerEngineOptions = {
+    socketPath: dockerd.socketPath,
+    hash: paths.hash,
+    workDirectory: join(paths.run, 'sandbox'),
+    log: createLogger('test'),
+    ...settings,
+  }
+  const engine = await openDockerEngine(options)
+  const opened = [engine]
+  return {
+    engine,
+    options,
+    registry,
+    image: { registry: registry.address, repository: 'default/probe', digest, config: image.config },
+    credential: { kind: 'anonymous' },
+    instancesDirectory: paths.instances,
+    reopen: async () => {
+      const other = await openDockerEngine(options)
+      opened.push(other)
+      return other
+    },
+    createInKilledProcess: (spec) => createInKilledProcess(options, spec),
+    traces: (id) => traces(dockerd.socketPath, id),
+    close: async () => {
+      for (const id of await engine.strays()) await engine.sweep(id, join(paths.instances, id))
+      for (const each of opened) await each.close()
+      await registry.close()
+      rmSync(root, { recursive: true, force: true })
+    },
+  }
+}
+
+function createInKilledProcess(options: DockerEngineOptions, spec: InstanceSpec): Promise<void> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'docker-child.ts')], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const { log: _log, ...plain } = options
+  child.stdin.end(JSON.stringify({ options: plain, spec }))
+  return new Promise((resolve, reject) => {
+    child.stdout.on('data', () => child.kill('SIGKILL'))
+    child.on('exit', (code, signal) => {
+      if (signal === 'SIGKILL') resolve()
+      else reject(new Error(`the creating process ended with ${code} ${signal}`))
+    })
+  })
+}
+
+/** Containers, networks, mounts and loop devices that carry the instance's id. */
+async function traces(socketPath: string, id: string): Promise<string[]> {
+  const containers = (await ask(socketPath, '/containers/json?all=1')) as { Names: string[] }[]
+  const networks = (await ask(socketPath, '/networks')) as { Name: string }[]
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n')
+  const loops = readdirSync('/sys/block').map((name) => readQuietly(`/sys/block/${name}/loop/backing_file`).trim())
+  const names = [...containers.flatMap(({ Names }) => Names), ...networks.map(({ Name }) => Name), ...mounts, ...loops]
+  return names.filter((name) => name.includes(id))
+}
+
+function ask(socketPath: string, path: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    get({ socketPath, path }, (response) => json(response).then(resolve, reject)).on('error', reject)
+  })
+}
+
+function readQuietly(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}

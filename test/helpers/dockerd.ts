@@ -1,0 +1,130 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { identify, isAlive, type ProcessIdentity, unmount } from '../../common/index.ts'
+import { requireProgram } from './programs.ts'
+
+const DEFAULT_SOCKET = '/var/run/docker.sock'
+const READY_TIMEOUT_MS = 30_000
+
+/** A Docker Engine for tests. */
+export interface TestDockerd {
+  socketPath: string
+  /** Undefined when it is the machine's own, which tests must not end. */
+  daemon: TestDaemon | undefined
+  close(): Promise<void>
+}
+
+/** A daemon of our own, which may be killed and started again: its containers and images stay. */
+export interface TestDaemon {
+  kill(): Promise<void>
+  start(): Promise<void>
+}
+
+/** Whether tests that need a Docker Engine can run here: one answers, or there is a daemon to start. Loud when not; a failure in CI. */
+export async function requireDocker(): Promise<boolean> {
+  return (await answers(DEFAULT_SOCKET)) || (process.getuid?.() === 0 && requireProgram('dockerd', 'containerd', 'runc'))
+}
+
+/** The machine's own Engine where one answers, else a daemon with directories of its own that changes no network (bridge and iptables off). */
+export async function startTestDockerd(options: { own?: boolean } = {}): Promise<TestDockerd> {
+  if (options.own !== true && (await answers(DEFAULT_SOCKET))) {
+    return { socketPath: DEFAULT_SOCKET, daemon: undefined, close: async () => undefined }
+  }
+  const home = mkdtempSync(join(tmpdir(), 'slipway-dockerd-'))
+  const daemon = new OwnDaemon(home)
+  try {
+    await daemon.start()
+  } catch (thrown) {
+    await daemon.close()
+    throw thrown
+  }
+  return { socketPath: daemon.socketPath, daemon, close: () => daemon.close() }
+}
+
+class OwnDaemon implements TestDaemon {
+  readonly socketPath: string
+  readonly #home: string
+  #process: ProcessIdentity | undefined
+
+  constructor(home: string) {
+    this.#home = home
+    this.socketPath = join(home, 'docker.sock')
+  }
+
+  async start(): Promise<void> {
+    const log = openSync(join(this.#home, 'log'), 'a')
+    const network = ['--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false']
+    const places = ['--data-root', join(this.#home, 'data'), '--exec-root', join(this.#home, 'exec')]
+    const own = ['--pidfile', join(this.#home, 'pid'), '--host', `unix://${this.socketPath}`]
+    const child = spawn('dockerd', [...places, ...own, '--storage-driver', 'overlay2', ...network], {
+      stdio: ['ignore', log, log],
+    })
+    closeSync(log)
+    this.#process = child.pid === undefined ? undefined : identify(child.pid)
+    const ended = once(child, 'exit').then(() => true)
+    const untilMs = performance.now() + READY_TIMEOUT_MS
+    while (!(await answers(this.socketPath))) {
+      const isOver = await Promise.race([ended, sleep(50, false)])
+      if (isOver || performance.now() > untilMs) throw new Error(`dockerd did not come up: ${this.#lastWords()}`)
+    }
+  }
+
+  /** As a crash: containers run on without it. */
+  async kill(): Promise<void> {
+    await end(this.#process, 'SIGKILL')
+    rmSync(join(this.#home, 'pid'), { force: true })
+  }
+
+  /** Ends the daemon with what it started, and removes its directories with the mounts in them. */
+  async close(): Promise<void> {
+    await end(this.#process, 'SIGTERM')
+    const containerd = readPid(join(this.#home, 'exec/containerd/containerd.pid'))
+    if (containerd !== undefined && commandLine(containerd).includes(this.#home)) await end(identify(containerd), 'SIGTERM')
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').map((line) => line.split(' ')[4] ?? '')
+    for (const target of mounts.filter((path) => path.startsWith(`${this.#home}/`)).reverse()) unmount(target)
+    rmSync(this.#home, { recursive: true, force: true })
+  }
+
+  #lastWords(): string {
+    return readFileSync(join(this.#home, 'log'), 'utf8').slice(-2000)
+  }
+}
+
+async function end(process_: ProcessIdentity | undefined, signal: NodeJS.Signals): Promise<void> {
+  if (process_ === undefined) return
+  for (let attempt = 0; isAlive(process_); attempt += 1) {
+    if (attempt % 400 === 0) process.kill(process_.pid, attempt === 0 ? signal : 'SIGKILL')
+    await sleep(25)
+  }
+}
+
+function readPid(file: string): number | undefined {
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined
+}
+
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+/** Whether something accepts connections at the socket and answers `GET /_ping`. */
+function answers(socketPath: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const socket = connect(socketPath, () => socket.write('GET /_ping HTTP/1.0\r\n\r\n'))
+  socket.setTimeout(2_000, () => socket.destroy())
+  socket.on('data', (data: Buffer) => {
+    resolve(data.toString('latin1').includes(' 200 '))
+    socket.destroy()
+  })
+  socket.on('error', () => resolve(false))
+  socket.on('close', () => resolve(false))
+  return promise
+}

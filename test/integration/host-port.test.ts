@@ -1,0 +1,166 @@
+import { createServer } from 'node:net'
+import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, readSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { AppError, createLogger } from '../../common/index.ts'
+import { connectHost, type HostClient } from '../../runtime-shim/host/host-client.ts'
+import { type Handlers, HostServer } from '../../runtime-shim/host/host-server.ts'
+import { OPERATIONS, PORT_VERSION } from '../../runtime-shim/host/port.ts'
+
+const logger = createLogger('test')
+logger.level = 'silent'
+const undo: (() => void)[] = []
+afterEach(() => {
+  for (const step of undo.splice(0).reverse()) step()
+})
+
+function directory(): string {
+  const path = mkdtempSync(join(tmpdir(), 'slipway-port-'))
+  undo.push(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+const server = {
+  dataRoot: '/d',
+  address: '127.0.0.1',
+  port: 1,
+  registryHost: 'r',
+  registryRealm: 'realm',
+  adminTokenSha256: 'x',
+  leaseFile: 'l',
+  generation: 1,
+}
+
+/** Handlers that refuse everything but what a test gives. */
+function handlers(own: Partial<Handlers>): Handlers {
+  const refuse = (): never => {
+    throw new AppError('not in this test', { code: 'internal' })
+  }
+  const all = Object.fromEntries(Object.keys(OPERATIONS).map((name) => [name, refuse])) as unknown as Handlers
+  const hello: Handlers['hello'] = () => ({ version: PORT_VERSION, supervisorPid: process.pid, engine: 'runc', server })
+  return { ...all, hello, ping: () => ({}), ...own }
+}
+
+async function listen(at: string, own: Partial<Handlers>, isServer = (): boolean => true): Promise<HostServer> {
+  const host = new HostServer({
+    socketPath: join(at, 'host.sock'),
+    fdSocketPath: join(at, 'fd.sock'),
+    gid: process.getgid?.() ?? 0,
+    isServer,
+    handlers: handlers(own),
+    onMessage: () => undefined,
+    logger,
+  })
+  await host.listen()
+  undo.push(() => host.close())
+  return host
+}
+
+async function connect(at: string): Promise<HostClient> {
+  const { client } = await connectHost({ socketPath: join(at, 'host.sock'), fdSocketPath: join(at, 'fd.sock'), generation: 1, logger })
+  undo.push(() => client.close())
+  return client
+}
+
+const ID = '0123456789abcdef'
+
+describe('the port between server and supervisor', () => {
+  it('answers an operation and passes a descriptor beside the answer', async () => {
+    const at = directory()
+    writeFileSync(join(at, 'file'), 'beside')
+    await listen(at, {
+      output: async (_args, pass) => ({ rotated: 1, descriptor: await pass(openSync(join(at, 'file'), 'r')) }),
+    })
+    const client = await connect(at)
+    const { descriptor } = await client.call('output', { id: ID, rotated: 0 })
+    const fd = client.takeDescriptor(descriptor ?? -1)
+    const text = Buffer.alloc(6)
+    readSync(fd, text, 0, 6, 0)
+    closeSync(fd)
+    expect(text.toString()).toBe('beside')
+  })
+
+  it('carries errors with code, message and hint', async () => {
+    const at = directory()
+    await listen(at, {
+      stop: () => {
+        throw new AppError('no such instance', { code: 'instance-gone', hint: 'look with list' })
+      },
+    })
+    const client = await connect(at)
+    await expect(client.call('stop', { id: ID, graceMs: 0, reason: '' })).rejects.toMatchObject({
+      code: 'instance-gone',
+      message: 'no such instance',
+      hint: 'look with list',
+    })
+  })
+
+  it('refuses arguments and answers that do not fit their schema', async () => {
+    const at = directory()
+    await listen(at, { rotate: () => ({ rotated: -1 }) })
+    const client = await connect(at)
+    await expect(client.call('rotate', { id: ID })).rejects.toMatchObject({ code: 'port-message' })
+  })
+
+  it('lets no stranger in', async () => {
+    const at = directory()
+    await listen(at, {}, () => false)
+    const greeted = connect(at).then(() => 'greeted')
+    const late = new Promise<string>((resolve) => setTimeout(() => resolve('refused'), 300))
+    expect(await Promise.race([greeted, late])).toBe('refused')
+  })
+
+  it('says so when two versions cannot talk', async () => {
+    const at = directory()
+    await listen(at, {
+      hello: () => {
+        throw new AppError('server speaks version 9 of the port', { code: 'port-version' })
+      },
+    })
+    await expect(connect(at)).rejects.toMatchObject({ code: 'port-version' })
+  })
+
+  it('asks the next supervisor again what the last one did not answer', async () => {
+    const at = directory()
+    const first = await listen(at, { rotate: () => new Promise(() => undefined) })
+    const client = await connect(at)
+    let reconnected = 0
+    client.onReconnect(() => {
+      reconnected += 1
+    })
+    const answer = client.call('rotate', { id: ID })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    first.close()
+    await listen(at, { rotate: () => ({ rotated: 7 }) })
+    expect(await answer).toEqual({ rotated: 7 })
+    expect(reconnected).toBe(1)
+  })
+
+  it('ends a connection that sends what is no message', async () => {
+    const at = directory()
+    await listen(at, {})
+    const { connect: dial } = await import('node:net')
+    const socket = dial(join(at, 'host.sock'))
+    const closed = new Promise<boolean>((resolve) => socket.once('close', () => resolve(true)))
+    socket.on('error', () => undefined)
+    socket.write('not json\n')
+    expect(await closed).toBe(true)
+  })
+
+  it('keeps nothing open of a server that takes no descriptors', async () => {
+    const at = directory()
+    const plain = createServer().listen(0)
+    undo.push(() => plain.close())
+    await listen(at, { dial: async (_args, pass) => ({ outcome: 'connected', descriptor: await pass(openSync('/dev/null', 'r')) }) })
+    const client = await connect(at)
+    const { readdirSync } = await import('node:fs')
+    const before = readdirSync('/proc/self/fd').length
+    for (let n = 0; n < 20; n += 1) {
+      const { descriptor } = await client.call('dial', { id: ID, port: 9000 })
+      closeSync(client.takeDescriptor(descriptor ?? -1))
+    }
+    expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(before + 1)
+  })
+})
