@@ -18,6 +18,7 @@ import {
 } from '../sandbox/index.ts'
 import { OWNER_FILE, removeSandbox, sandboxNames } from './build-sandbox-names.ts'
 import { type ConnectProxy, serveConnectProxy } from './connect-proxy.ts'
+import { makeReadableDirectory, writeReadableFile } from './readable.ts'
 
 /** Bounds of a step that runs in the base image: a large dependency tree fits, a bomb does not. */
 const STEP_TIMEOUT_MS = 10 * 60_000
@@ -56,6 +57,8 @@ export interface SandboxOptions {
   /** The only places that can be reached, `HOST:PORT`. */
   allowed: ReadonlySet<string>
   upstreamProxy: URL | undefined
+  /** For each run. Default 10 minutes. */
+  timeoutMs?: number
   signal: AbortSignal
 }
 
@@ -105,10 +108,10 @@ export class BuildSandbox {
   /** Runs one program to its end. Throws `command-failed` with what it said last, `build-step-timeout`, or the abort reason. */
   async run(args: string[], env: Record<string, string>, onLine: (line: string) => void): Promise<void> {
     const { runtime = detectRuntime(), cgroups } = this.#machine
-    const { signal } = this.#options
+    const { signal, timeoutMs = STEP_TIMEOUT_MS } = this.#options
     signal.throwIfAborted()
     writeFileSync(this.#names.config, JSON.stringify(this.#spec(args, env)), { mode: 0o600 })
-    const deadline = AbortSignal.timeout(STEP_TIMEOUT_MS)
+    const deadline = AbortSignal.timeout(timeoutMs)
     const end = AbortSignal.any([signal, deadline])
     // Killing the container ends the runtime; killing the runtime would leave the container.
     const kill = setInterval(() => {
@@ -117,13 +120,13 @@ export class BuildSandbox {
     try {
       const { bundle, state, id } = this.#names
       await run(runtime.path, ['--root', state, 'run', '--bundle', bundle, id], {
-        timeoutMs: STEP_TIMEOUT_MS + 30_000,
+        timeoutMs: timeoutMs + 30_000,
         onLine,
       })
     } catch (cause) {
       signal.throwIfAborted()
       if (!deadline.aborted) throw cause
-      throw new AppError(`a build step did not end within ${STEP_TIMEOUT_MS / 60_000} minutes`, {
+      throw new AppError(`a build step did not end within ${timeoutMs / 1000} s`, {
         code: 'build-step-timeout',
         fault: 'user',
         cause,
@@ -162,21 +165,19 @@ export class BuildSandbox {
 
   #writeLentFiles(): void {
     const lent = join(this.#names.directory, 'lent')
-    mkdirSync(lent, { mode: 0o755 })
-    for (const [name, text] of Object.entries(this.#options.lent))
-      writeFileSync(join(lent, name), text, { mode: 0o644 })
+    makeReadableDirectory(lent)
+    for (const [name, text] of Object.entries(this.#options.lent)) writeReadableFile(join(lent, name), text)
     const { hosts, resolvConf, hostname } = identityFiles('build')
-    writeFileSync(this.#names.hosts, hosts)
-    writeFileSync(this.#names.resolvConf, resolvConf)
-    writeFileSync(this.#names.hostnameFile, hostname)
+    writeReadableFile(this.#names.hosts, hosts)
+    writeReadableFile(this.#names.resolvConf, resolvConf)
+    writeReadableFile(this.#names.hostnameFile, hostname)
   }
 
   /** A read-only root has no place to make mount points in: they come from a layer of their own. */
   #mountRoot(): void {
     const points = join(this.#names.directory, 'points')
     for (const path of ['', '/var', WORK_DIRECTORY, '/run', TOOL_DIRECTORY, LENT_DIRECTORY]) {
-      mkdirSync(points + path)
-      chmodSync(points + path, 0o755)
+      makeReadableDirectory(points + path)
     }
     const skeleton = makeSkeleton(join(this.#names.directory, 'skeleton'))
     try {

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError, messageOf } from '../common/index.ts'
 import { type CachedLayer, type LayerCache, type LayerEntry, treeEntries } from '../oci/index.ts'
@@ -7,6 +7,7 @@ import { BuildSandbox, LENT_DIRECTORY, type SandboxMachine, TOOL_DIRECTORY } fro
 import { placeOf } from './connect-proxy.ts'
 import { type NpmSettings, readNpmSettings } from './npm-settings.ts'
 import { NPM_VERSION, npmDirectory } from './npm-tool.ts'
+import { writeReadableFile } from './readable.ts'
 import { readSmallFile } from './source-file.ts'
 
 export interface DependencyRequest {
@@ -38,6 +39,8 @@ export interface DependencyTools {
 
 const DESTINATION = 'var/user/node_modules'
 const MAX_LOCK_BYTES = 32 * 1024 * 1024
+const MAX_LINE = 500
+const MAX_ERROR_LINES = 40
 /** npm's record of where each package came from: it names the machine's registry, and nobody reads it at run time. */
 const LEFT_OUT = new Set(['.package-lock.json', '.cache'])
 
@@ -78,7 +81,7 @@ async function install(
 ): Promise<DependencyLayer> {
   const lockPath = join(sandbox.workDirectory, request.lockFile)
   const npm = (...args: string[]): Promise<void> => runNpm(args, settings, sandbox, tools.note)
-  writeFileSync(join(sandbox.workDirectory, 'package.json'), request.packageJson)
+  writeReadableFile(join(sandbox.workDirectory, 'package.json'), request.packageJson)
   let { lock } = request
   if (lock === undefined) {
     tools.note('there is no lock file: resolving the newest versions that package.json allows')
@@ -88,7 +91,7 @@ async function install(
     if (known !== undefined) return { layer: known, reused: true, resolvedLock: lock }
   }
   rmSync(lockPath, { force: true })
-  writeFileSync(lockPath, lock)
+  writeReadableFile(lockPath, lock)
   await npm('ci')
   const entries = installedEntries(join(sandbox.workDirectory, 'node_modules'), signal)
   const layer = await tools.cache.write(cacheKey(request, lock), entries, {}, { signal })
@@ -112,23 +115,39 @@ async function runNpm(
   note: (text: string) => void,
 ): Promise<void> {
   const command = ['node', `${TOOL_DIRECTORY}/bin/npm-cli.js`, ...args]
+  const errors: string[] = []
+  const onLine = (line: string): void => {
+    const error = /^npm error ?(.*)$/.exec(line)?.[1]
+    if (error === undefined && line !== '') note(line.slice(0, MAX_LINE))
+    else if (error !== undefined && errors.length < MAX_ERROR_LINES) errors.push(error.slice(0, MAX_LINE))
+  }
   try {
-    await sandbox.run(command, npmEnvironment(settings, sandbox.proxyUrl), (line) => note(line.slice(0, 500)))
+    await sandbox.run(command, npmEnvironment(settings, sandbox.proxyUrl), onLine)
   } catch (cause) {
     if (!(cause instanceof AppError) || cause.code !== 'command-failed') throw cause
-    const refused = sandbox.refusedPlaces
-    const reason = String(cause.details['stderr'] ?? messageOf(cause))
-    throw new AppError(`installing dependencies failed: npm ${args[0]}: ${reason}`, {
-      code: 'dependencies-failed',
-      fault: 'user',
-      hint:
-        refused.length === 0
-          ? 'check package.json and the lock file with the same command on your machine'
-          : `only the configured package registry can be reached during a build, not ${refused.join(', ')}`,
-      details: { refused },
-      cause,
-    })
+    const reason = reasonOf(errors)
+    throw failed(`npm ${args[0]}: ${reason === '' ? messageOf(cause) : reason}`, sandbox.refusedPlaces, cause)
   }
+}
+
+/** What npm says is wrong, without the usage that may follow it. */
+function reasonOf(errors: readonly string[]): string {
+  const end = errors.findIndex((line) => /^(Usage:|Clean install a project|A complete log of this run)/.test(line))
+  const said = errors.slice(0, end === -1 ? undefined : end)
+  return said.filter((line) => line.trim() !== '').join('\n')
+}
+
+function failed(what: string, refused: readonly string[], cause: AppError): AppError {
+  return new AppError(`installing dependencies failed: ${what}`, {
+    code: 'dependencies-failed',
+    fault: 'user',
+    hint:
+      refused.length === 0
+        ? 'check package.json and the lock file with the same command on your machine'
+        : `only the configured package registry can be reached during a build, not ${refused.join(', ')}`,
+    details: { refused },
+    cause,
+  })
 }
 
 function npmEnvironment(settings: NpmSettings, proxy: string): Record<string, string> {

@@ -40,7 +40,16 @@ export function detect(facts: SourceFacts, settings: FunctionYaml): Detected {
   const start = detectStart(facts, settings, runtime, packageJson)
   const type = settings.type ?? (start.kind === 'handler' ? 'event' : 'web')
   if (type === 'job') throw unsupported('functions of type job cannot be built from source by this version')
-  return { runtime, type, start, package: packageJson, lockFile: lockFileOf(facts) }
+  const lockFile = lockFileOf(facts)
+  const foreign = ['yarn.lock', 'pnpm-lock.yaml', 'bun.lock'].find((name) => facts.files.has(name))
+  if (packageJson?.dependencyKey !== undefined && lockFile === undefined && foreign !== undefined) {
+    throw new AppError(`${foreign} cannot be read by this version`, {
+      code: 'build-unsupported',
+      fault: 'user',
+      hint: 'make a lock file that can: npm install --package-lock-only',
+    })
+  }
+  return { runtime, type, start, package: packageJson, lockFile }
 }
 
 function detectRuntime(facts: SourceFacts, asked: string | undefined): RuntimeId {

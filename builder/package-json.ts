@@ -1,4 +1,5 @@
 import { AppError, messageOf } from '../common/index.ts'
+import { canonicalJson } from '../oci/index.ts'
 
 /** What of a package.json decides a build. */
 export interface PackageJson {
@@ -17,17 +18,31 @@ const SHAPING = [
   'workspaces',
 ] as const
 
-/** Throws `package-json-invalid`. */
+/** Specifiers that npm fetches from elsewhere than its registry (npm documentation, package.json, dependencies). */
+const ELSEWHERE = /^(git|https?|file|link|workspace|github|gitlab|bitbucket|gist)\b.*:|^[^@\s:]+\/[^@\s]+$|^[.~/]/
+
+/** Throws `package-json-invalid`, and `build-unsupported` for dependencies that lie elsewhere than in the registry. */
 export function parsePackageJson(text: string): PackageJson {
   const value = parse(text)
-  const scripts = record(value['scripts'])
-  const start = scripts['start']
-  const installs = INSTALLED.some((key) => Object.keys(record(value[key])).length > 0)
-  const parts = [...INSTALLED, ...SHAPING].map((key) => [key, sorted(value[key] ?? null)])
+  const start = record(value['scripts'])['start']
+  const dependencies = INSTALLED.flatMap((key) => Object.entries(record(value[key])))
+  for (const [name, specifier] of dependencies) {
+    if (typeof specifier === 'string' && ELSEWHERE.test(specifier)) throw elsewhere(`${name} is "${specifier}"`)
+  }
+  if (dependencies.length > 0 && value['workspaces'] !== undefined) throw elsewhere('there are workspaces')
+  const parts = [...INSTALLED, ...SHAPING].map((key) => [key, value[key] ?? null])
   return {
     startScript: typeof start === 'string' && start.trim() !== '' ? start.trim() : undefined,
-    dependencyKey: installs ? JSON.stringify(parts) : undefined,
+    dependencyKey: dependencies.length > 0 ? canonicalJson(parts) : undefined,
   }
+}
+
+function elsewhere(what: string): AppError {
+  return new AppError(`dependencies of package.json cannot be installed: ${what}`, {
+    code: 'build-unsupported',
+    fault: 'user',
+    hint: 'only versions from the package registry can be installed by a build: bundle the others into the source',
+  })
 }
 
 function parse(text: string): Record<string, unknown> {
@@ -45,12 +60,4 @@ function parse(text: string): Record<string, unknown> {
 
 function record(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {}
-}
-
-/** The same value with the keys of every object in order, so that equal meaning is equal text. */
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted)
-  if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
-  return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)]))
 }

@@ -1,4 +1,4 @@
-import { type IncomingMessage, request as httpRequest, type RequestOptions } from 'node:http'
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { createInterface } from 'node:readline'
 import {
@@ -10,8 +10,8 @@ import {
   Problem,
   pathOf,
   type QueryOf,
-  type RouteName,
   ROUTES,
+  type RouteName,
   type Routes,
   violationsOf,
 } from '../api/index.ts'
@@ -119,9 +119,10 @@ async function readJson(answer: IncomingMessage): Promise<unknown> {
 
 /** The API's own error again, code and all; its request id is kept for whoever looks into the server's log. */
 function errorFrom(value: unknown, answer: IncomingMessage, url: string): AppError {
-  if (violationsOf(Problem, value).length > 0) throw notOurs(`${url} answered ${answer.statusCode} in a form that is not ours`)
+  if (violationsOf(Problem, value).length > 0)
+    throw notOurs(`${url} answered ${answer.statusCode} in a form that is not ours`)
   const { code, detail, hint, requestId, retryable, details } = value as Problem
-  const known = code in ERRORS ? code : 'internal'
+  const known = Object.hasOwn(ERRORS, code) ? code : 'internal'
   const advice = hint === undefined ? {} : { hint }
   return new AppError(detail, { code: known, retryable, details: { ...details, requestId }, ...advice })
 }

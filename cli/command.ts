@@ -62,7 +62,10 @@ export function namespaceOf(context: Context, given: string | undefined): string
 }
 
 /** Reads a command line. Throws `usage`. */
-export function readArguments(options: Options, args: readonly string[]): { values: Values<Options>; positionals: string[] } {
+export function readArguments(
+  options: Options,
+  args: readonly string[],
+): { values: Values<Options>; positionals: string[] } {
   const config = Object.fromEntries(
     Object.entries(options).map(([name, option]) => [
       name,
@@ -74,7 +77,12 @@ export function readArguments(options: Options, args: readonly string[]): { valu
     ]),
   )
   try {
-    const { values, positionals } = parseArgs({ args: [...args], options: config, allowPositionals: true, strict: true })
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: config,
+      allowPositionals: true,
+      strict: true,
+    })
     return { values: values as Values<Options>, positionals }
   } catch (thrown) {
     throw usageError(messageOf(thrown).split('. To specify')[0] ?? '')

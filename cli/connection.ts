@@ -48,11 +48,14 @@ function localToken(env: NodeJS.ProcessEnv): string {
   } catch (thrown) {
     if (errnoOf(thrown) !== 'ENOENT' && errnoOf(thrown) !== 'EACCES') throw thrown
   }
-  throw new AppError(`no token: ${paths?.adminToken ?? 'the data directory'} cannot be read and SLIPWAY_TOKEN is not set`, {
-    code: 'token-missing',
-    fault: 'user',
-    hint: 'run as the user who started the platform, or set SLIPWAY_TOKEN',
-  })
+  throw new AppError(
+    `no token: ${paths?.adminToken ?? 'the data directory'} cannot be read and SLIPWAY_TOKEN is not set`,
+    {
+      code: 'token-missing',
+      fault: 'user',
+      hint: 'run as the user who started the platform, or set SLIPWAY_TOKEN',
+    },
+  )
 }
 
 function readJson(path: string): unknown {

@@ -1,4 +1,4 @@
-import { errorEntry, type ExitKind } from '../api/index.ts'
+import { type ExitKind, errorEntry } from '../api/index.ts'
 import { toAppError } from '../common/index.ts'
 
 /** How `slipway` ends. Scripts rely on these numbers; docs/ERRORS.md lists them. */

@@ -24,7 +24,9 @@ export function commandHelp(entry: CommandEntry, command: Command): string {
   const name = `slipway ${entry.words.join(' ')}`
   const usage = `${name} ${command.usage}`.trimEnd()
   const details = command.details === undefined ? [] : ['', command.details]
-  return [`${name}: ${entry.summary}`, '', `  ${usage} [OPTIONS]`, ...details, '', optionTable(command.options)].join('\n')
+  return [`${name}: ${entry.summary}`, '', `  ${usage} [OPTIONS]`, ...details, '', optionTable(command.options)].join(
+    '\n',
+  )
 }
 
 function optionTable(options: Options): string {

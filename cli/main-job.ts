@@ -19,15 +19,35 @@ export async function mainJob(steps: Steps, paths: DataPaths, env: NodeJS.Proces
   const slipway = (onLine: ((line: string) => void) | undefined, ...args: string[]) => cli(env, paths, args, onLine)
   const sample = (name: string): string => join(CODE_DIRECTORY, 'samples', name)
   try {
-    await steps.run('build and push samples/hello-node', (say) => slipway(say, 'build', sample('hello-node'), '--name', 'hello-node'), digest)
-    await steps.run('deploy by digest', () => slipway(undefined, 'deploy', '--image', 'default/hello-node', '--name', 'hello-node'), digest)
+    await steps.run(
+      'build and push samples/hello-node',
+      (say) => slipway(say, 'build', sample('hello-node'), '--name', 'hello-node'),
+      digest,
+    )
+    await steps.run(
+      'deploy by digest',
+      () => slipway(undefined, 'deploy', '--image', 'default/hello-node', '--name', 'hello-node'),
+      digest,
+    )
     const event = JSON.stringify({ name: 'world' })
     const first = await steps.run('event call', () => slipway(undefined, 'invoke', 'hello-node', '-d', event), called)
     await steps.run('event call, warm', () => slipway(undefined, 'invoke', 'hello-node', '-d', event), called)
-    await steps.run('build, push and deploy samples/hello-web', () => slipway(undefined, 'deploy', sample('hello-web'), '--name', 'hello-web'), digest)
+    await steps.run(
+      'build, push and deploy samples/hello-web',
+      () => slipway(undefined, 'deploy', sample('hello-web'), '--name', 'hello-web'),
+      digest,
+    )
     const url = `http://hello-web.default.localhost:${port}/`
-    await steps.run('web call', () => web(port, 'hello-web.default.localhost'), (text) => text)
-    await steps.run('logs', () => logs(env, paths, first.requestId ?? ''), (text) => `\n${text}`)
+    await steps.run(
+      'web call',
+      () => web(port, 'hello-web.default.localhost'),
+      (text) => text,
+    )
+    await steps.run(
+      'logs',
+      () => logs(env, paths, first.requestId ?? ''),
+      (text) => `\n${text}`,
+    )
     steps.line(`\nAPI            http://127.0.0.1:${port}`)
     steps.line(`web function   ${url}`)
     steps.line('\nnext, in another terminal:')
@@ -44,7 +64,12 @@ export async function mainJob(steps: Steps, paths: DataPaths, env: NodeJS.Proces
   }
 }
 
-async function cli(env: NodeJS.ProcessEnv, paths: DataPaths, args: string[], onLine?: (line: string) => void): Promise<Answer> {
+async function cli(
+  env: NodeJS.ProcessEnv,
+  paths: DataPaths,
+  args: string[],
+  onLine?: (line: string) => void,
+): Promise<Answer> {
   const { stdout } = await text(env, paths, [...args, '-o', 'json'], onLine)
   return JSON.parse(stdout) as Answer
 }
@@ -52,8 +77,13 @@ async function cli(env: NodeJS.ProcessEnv, paths: DataPaths, args: string[], onL
 function text(env: NodeJS.ProcessEnv, paths: DataPaths, args: string[], onLine?: (line: string) => void) {
   const given = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined)
   const own = { ...Object.fromEntries(given), SLIPWAY_DATA: paths.root }
-  const progress = onLine === undefined ? {} : { onLine: (line: string) => (line.startsWith('{') ? undefined : onLine(line)) }
-  return run(process.execPath, [join(CODE_DIRECTORY, 'cli/main.ts'), ...args], { timeoutMs: STEP_MS, env: own, ...progress })
+  const progress =
+    onLine === undefined ? {} : { onLine: (line: string) => (line.startsWith('{') ? undefined : onLine(line)) }
+  return run(process.execPath, [join(CODE_DIRECTORY, 'cli/main.ts'), ...args], {
+    timeoutMs: STEP_MS,
+    env: own,
+    ...progress,
+  })
 }
 
 async function logs(env: NodeJS.ProcessEnv, paths: DataPaths, requestId: string): Promise<string> {
@@ -64,16 +94,21 @@ async function logs(env: NodeJS.ProcessEnv, paths: DataPaths, requestId: string)
 async function web(port: number, host: string): Promise<string> {
   const { request } = await import('node:http')
   return new Promise((resolve, reject) => {
-    const call = request({ host: '127.0.0.1', port, path: '/', headers: { host: `${host}:${port}` }, timeout: 60_000 }, (answer) => {
-      let body = ''
-      answer.setEncoding('utf8')
-      answer.on('data', (chunk: string) => {
-        body = (body + chunk).slice(0, 200)
-      })
-      answer.on('end', () =>
-        answer.statusCode === 200 ? resolve(body.trim()) : reject(new Error(`web call answered ${answer.statusCode}: ${body}`)),
-      )
-    })
+    const call = request(
+      { host: '127.0.0.1', port, path: '/', headers: { host: `${host}:${port}` }, timeout: 60_000 },
+      (answer) => {
+        let body = ''
+        answer.setEncoding('utf8')
+        answer.on('data', (chunk: string) => {
+          body = (body + chunk).slice(0, 200)
+        })
+        answer.on('end', () =>
+          answer.statusCode === 200
+            ? resolve(body.trim())
+            : reject(new Error(`web call answered ${answer.statusCode}: ${body}`)),
+        )
+      },
+    )
     call.on('error', reject)
     call.end()
   })

@@ -74,14 +74,19 @@ function unknownCommand(args: readonly string[], output: Output): number {
     output.progress(overview([first]))
     throw usageError(`"slipway ${args.slice(0, 3).join(' ')}" lacks a known verb`)
   }
-  const near = COMMANDS.filter(({ words }) => words[0]?.startsWith(first.slice(0, 2))).map(({ words }) => words.join(' '))
+  const near = COMMANDS.filter(({ words }) => words[0]?.startsWith(first.slice(0, 2))).map(({ words }) =>
+    words.join(' '),
+  )
   const perhaps = near.length === 0 ? '' : `; perhaps ${near.slice(0, 3).join(', ')}`
   throw usageError(`there is no command "${first.slice(0, 60)}"${perhaps}`)
 }
 
 /** Looked for before the options are read, so that a wrong command line is told in the form that was asked for. */
 function asksForJson(args: readonly string[]): boolean {
-  return args.some((arg, at) => arg === '-ojson' || arg === '--output=json' || (/^(?:-o|--output)$/.test(arg) && args[at + 1] === 'json'))
+  return args.some(
+    (arg, at) =>
+      arg === '-ojson' || arg === '--output=json' || (/^(?:-o|--output)$/.test(arg) && args[at + 1] === 'json'),
+  )
 }
 
 /** `slipway logs | head` ends when head does. */

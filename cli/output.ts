@@ -42,7 +42,9 @@ export class Output {
   error(thrown: unknown): void {
     const { code, message, hint, details } = toAppError(thrown)
     if (this.format === 'json') {
-      this.#stderr.write(`${JSON.stringify({ error: { code, message, ...(hint === undefined ? {} : { hint }), details } })}\n`)
+      this.#stderr.write(
+        `${JSON.stringify({ error: { code, message, ...(hint === undefined ? {} : { hint }), details } })}\n`,
+      )
       return
     }
     const requestId = typeof details['requestId'] === 'string' ? `\n  request ${details['requestId']}` : ''
@@ -54,7 +56,14 @@ export class Output {
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [header, ...rows]
   const widths = header.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))
-  return all.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()).join('\n')
+  return all
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
 }
 
 export function megabytes(bytes: number): string {

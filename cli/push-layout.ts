@@ -53,7 +53,8 @@ interface Push {
 async function pushTree(push: Push, descriptor: Descriptor, depth: number): Promise<Buffer> {
   if (depth > 3) throw invalid(push.directory, 'its indexes are nested too deeply')
   const bytes = await readBounded(blobPath(push.directory, descriptor.digest))
-  if (digestOf(bytes) !== descriptor.digest) throw invalid(push.directory, `blob ${descriptor.digest} is not what its name says`)
+  if (digestOf(bytes) !== descriptor.digest)
+    throw invalid(push.directory, `blob ${descriptor.digest} is not what its name says`)
   const document = parseManifest(bytes, descriptor.mediaType, `manifest ${descriptor.digest}`)
   if (document.kind === 'index') {
     for (const child of document.index.manifests) await pushTree(push, child, depth + 1)
@@ -83,11 +84,15 @@ async function pushBlob({ client, directory, repository, result }: Push, blob: D
 }
 
 function choose(index: Index, directory: string, ref: string | undefined): Descriptor {
-  const named = ref === undefined ? index.manifests : index.manifests.filter((one) => one.annotations?.[REF_NAME] === ref)
+  const named =
+    ref === undefined ? index.manifests : index.manifests.filter((one) => one.annotations?.[REF_NAME] === ref)
   const [only] = named
   if (only !== undefined && named.length === 1) return only
   const names = index.manifests.map((one) => one.annotations?.[REF_NAME] ?? one.digest)
-  throw invalid(directory, `it has ${named.length} images${ref === undefined ? '' : ` named ${ref}`}: ${names.slice(0, 20).join(', ')}`)
+  throw invalid(
+    directory,
+    `it has ${named.length} images${ref === undefined ? '' : ` named ${ref}`}: ${names.slice(0, 20).join(', ')}`,
+  )
 }
 
 /** The digest is checked before it becomes part of a path. */

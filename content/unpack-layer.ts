@@ -185,6 +185,7 @@ export class LayerWriter implements TarHandler {
         this.#file = { fd: openSync(fsPath(path), NEW_FILE, entry.mode & 0o777), path, entry }
         return
       case 'symlink':
+        if (entry.linkPath === '') throw refuse(`the symbolic link ${shown(entry.path)} leads nowhere`)
         symlinkSync(fsPath(entry.linkPath), fsPath(path))
         break
       case 'fifo':
@@ -209,7 +210,8 @@ export class LayerWriter implements TarHandler {
     const targetPath = this.#tree.diskPath(target.directory, target.name)
     if (targetPath === path) return
     const kind = this.#tree.kindAt(target.directory, target.name)
-    if (kind === 'directory') throw refuse(`the hard link ${shown(entry.path)} leads to a directory`)
+    const leadsThroughItself = directory.children?.has(name) === true
+    if (kind === 'directory' || leadsThroughItself) throw refuse(`the hard link ${shown(entry.path)} leads to a directory`)
     this.#clear(path)
     if (kind === 'absent' || kind === 'whiteout') {
       this.#lowerLinks.set(`${directory.path}/${name}`, `${target.directory.path}/${target.name}`)

@@ -1,6 +1,6 @@
 import { lstatSync, mkdirSync, readlinkSync, unlinkSync } from 'node:fs'
 import { errnoOf } from '../common/index.ts'
-import { type ByteString, fsPath, refuse, type TarEntry, type TarTime } from './tar-entry.ts'
+import { type ByteString, fsPath, MAX_PATH_BYTES, refuse, shown, type TarEntry, type TarTime } from './tar-entry.ts'
 
 /** A directory that this layer made. Only directories are remembered: everything else is asked of the disk. */
 export interface TreeDirectory {
@@ -53,6 +53,8 @@ export class LayerTree {
       return { directory: this.#lastParent.directory, name: tail }
     }
     const parts = cleanPath(path)
+    const bytes = parts.reduce((sum, part) => sum + part.length + 1, this.rootPath.length)
+    if (bytes >= MAX_PATH_BYTES) throw refuse(`the name ${shown(path)} is longer than a path may be here`)
     const name = parts.pop()
     if (name === undefined) return undefined
     const directory = this.#walk(parts)

@@ -40,7 +40,8 @@ export async function deploy(
     try {
       return await write(dependencies.store, request, image)
     } catch (thrown) {
-      const raced = thrown instanceof AppError && thrown.code === 'revision-conflict' && request.ifRevision === undefined
+      const raced =
+        thrown instanceof AppError && thrown.code === 'revision-conflict' && request.ifRevision === undefined
       if (!raced || tries === MAX_TRIES) throw thrown
     }
   }
@@ -55,7 +56,8 @@ async function pin(
   // What is wrong already is said before the registry is asked.
   settingsFor(store, request)
   const reference = parseReference(image, registry)
-  const tagged = reference.tag === undefined && reference.digest === undefined ? { ...reference, tag: 'latest' } : reference
+  const tagged =
+    reference.tag === undefined && reference.digest === undefined ? { ...reference, tag: 'latest' } : reference
   return resolver.resolve(tagged, request.namespace, signal)
 }
 

@@ -1,6 +1,13 @@
 import type { Version } from '../api/index.ts'
 import { AppError } from '../common/index.ts'
-import { formatReference, loadImage, machinePlatform, parseDigest, type Reference, RegistryClient } from '../oci/index.ts'
+import {
+  formatReference,
+  loadImage,
+  machinePlatform,
+  parseDigest,
+  type Reference,
+  RegistryClient,
+} from '../oci/index.ts'
 import type { CredentialSource } from '../registry-auth/credential.ts'
 import type { ImageResolver } from './ports.ts'
 
@@ -67,6 +74,10 @@ function tooLarge(reference: Reference, sizeBytes: number, maxBytes: number): Ap
   const megabytes = (bytes: number): string => `${Math.ceil(bytes / 1024 ** 2)} MB`
   return new AppError(
     `image ${formatReference(reference)} has ${megabytes(sizeBytes)}, at most ${megabytes(maxBytes)} may be deployed`,
-    { code: 'image-too-large', fault: 'user', hint: 'use a smaller base image, or clean up in the step that makes the files' },
+    {
+      code: 'image-too-large',
+      fault: 'user',
+      hint: 'use a smaller base image, or clean up in the step that makes the files',
+    },
   )
 }

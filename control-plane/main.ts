@@ -25,9 +25,9 @@ const DRAIN_MS = 2_000
 
 const view = process.env['SLIPWAY_VIEW'] ?? ''
 const logger = createLogger('server')
-const { version: platformVersion } = JSON.parse(
-  readFileSync(join(import.meta.dirname, '../package.json'), 'utf8'),
-) as { version: string }
+const { version: platformVersion } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8')) as {
+  version: string
+}
 
 const { client: host, hello } = await connectHost({
   socketPath: join(view, 'run/host.sock'),

@@ -48,12 +48,13 @@ async function* blobChunks(
       barrenCuts = offset - startOffset >= PROGRESS_BYTES ? 0 : barrenCuts + 1
       if (!error.retryable || barrenCuts >= MAX_BARREN_CUTS) throw error
     }
-    await sleep(
-      Math.random() * 100 * 2 ** barrenCuts,
-      undefined,
-      transport.signal === undefined ? {} : { signal: transport.signal },
-    )
+    await pause(Math.random() * 100 * 2 ** barrenCuts, transport.signal)
   }
+}
+
+/** Ends with the reason of the signal, not with the error of the timer. */
+async function pause(waitMs: number, signal: AbortSignal | undefined): Promise<void> {
+  await sleep(waitMs, undefined, signal === undefined ? {} : { signal }).catch(() => signal?.throwIfAborted())
 }
 
 /** Never asks beyond the blob's end: docker-registry 2.8 answers that with a length it does not keep (facts registry-auth 3.2). */

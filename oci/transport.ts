@@ -65,7 +65,7 @@ export class Transport {
 
   /** Sends until an accepted status comes back; the body is the caller's to read. */
   open(request: RegistryRequest): Promise<RegistryResponse> {
-    return this.#retried(request, () => this.#attempt(request))
+    return this.retried(() => this.#attempt(request), request.attempts)
   }
 
   /** As `open`, with the body read whole: a cut in the middle of it is tried again too. */
@@ -73,11 +73,22 @@ export class Transport {
     request: RegistryRequest,
     maxBytes: number,
   ): Promise<{ status: number; headers: RegistryResponse['headers']; body: Buffer }> {
-    return this.#retried(request, async () => {
+    return this.retried(async () => {
       const response = await this.#attempt(request)
       const body = await this.#reached(request.what, readBody(response.body, maxBytes, request.what))
       return { status: response.statusCode, headers: response.headers, body }
-    })
+    }, request.attempts)
+  }
+
+  /** Tries again what may pass, with backoff, at most `attempts` times (default 5); an abort ends it with the reason of the signal. */
+  async retried<T>(work: () => Promise<T>, attempts = 5): Promise<T> {
+    try {
+      const { signal } = this
+      return await retry(work, { attempts, retryable: retryDecision, ...(signal === undefined ? {} : { signal }) })
+    } catch (thrown) {
+      this.signal?.throwIfAborted()
+      throw thrown
+    }
   }
 
   /** Ends the connections, unless they are shared ones. */
@@ -94,19 +105,6 @@ export class Transport {
       `${this.registry} sends on to an address that is refused: ${url === undefined ? location.slice(0, 200) : redactUrl(url)}: ${why}`,
       { code: 'registry-address-refused', fault: 'dependency', hint: 'the registry must send on to https addresses' },
     )
-  }
-
-  async #retried<T>(request: RegistryRequest, work: () => Promise<T>): Promise<T> {
-    try {
-      return await retry(work, {
-        attempts: request.attempts ?? 5,
-        retryable: retryDecision,
-        ...(this.signal === undefined ? {} : { signal: this.signal }),
-      })
-    } catch (thrown) {
-      this.signal?.throwIfAborted()
-      throw thrown
-    }
   }
 
   /** One try; a 401 that teaches how to authorise is followed by one more request. */
@@ -188,12 +186,11 @@ export class Transport {
     return this.#reached(what, readBody(response.body, MAX_TOKEN_ANSWER_BYTES, what))
   }
 
-  /** Names what could not be reached; an abort keeps its own reason. */
+  /** Names what could not be reached. */
   async #reached<T>(what: string, work: Promise<T>): Promise<T> {
     try {
       return await work
     } catch (thrown) {
-      this.signal?.throwIfAborted()
       throw unreachableError(this.registry, what, thrown)
     }
   }

@@ -1,8 +1,7 @@
 import type { Readable } from 'node:stream'
-import { AppError, retry } from '../common/index.ts'
+import { AppError } from '../common/index.ts'
 import { uploadBody } from './http-body.ts'
 import type { Descriptor } from './manifest.ts'
-import { retryDecision } from './registry-retry.ts'
 import { headerText, type RegistryResponse, type Transport } from './transport.ts'
 
 /** What is sent: bytes, or a stream of all of them that is made anew for each try. */
@@ -21,10 +20,7 @@ export async function uploadBlob(
 ): Promise<void> {
   const what = `push of blob ${blob.digest} to ${repository}`
   const scopes = [`repository:${repository}:pull,push`]
-  await retry(() => uploadOnce(transport, repository, blob, source, what, scopes), {
-    retryable: retryDecision,
-    ...(transport.signal === undefined ? {} : { signal: transport.signal }),
-  })
+  await transport.retried(() => uploadOnce(transport, repository, blob, source, what, scopes))
 }
 
 async function uploadOnce(

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { AppError, messageOf } from '../common/index.ts'
 import type { InstanceNames } from './names.ts'
 import type { OciRuntime } from './oci-runtime.ts'
+import { runtimeMessage } from './runtime-message.ts'
 
 const MAX_ANSWER_BYTES = 256 * 1024
 const SYNC_FD = 3
@@ -98,13 +99,7 @@ function answerOf(child: ChildProcess, { names, timeoutMs, signal }: MonitorRequ
 function readPid(answer: string, names: InstanceNames): number {
   const parsed = JSON.parse(answer) as { data?: unknown; message?: unknown }
   if (typeof parsed.data === 'number' && parsed.data > 0) return parsed.data
-  throw failed(names.id, runtimeMessage(String(parsed.message ?? 'no message')))
-}
-
-/** What the runtime itself said, out of the log line in which conmon passes it on. */
-export function runtimeMessage(text: string): string {
-  const quoted = /msg="((?:[^"\\]|\\.)*)"/.exec(text)?.[1]
-  return (quoted === undefined ? text : quoted.replace(/\\(.)/g, '$1')).trim()
+  throw failed(names.id, runtimeMessage(typeof parsed.message === 'string' ? parsed.message : 'no message'))
 }
 
 function failed(id: string, why: string): AppError {

@@ -1,7 +1,9 @@
 import { closeSync, constants, openSync, readFileSync, readSync, unlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AppError, errnoOf, identify, type ProcessIdentity } from '../common/index.ts'
+import { AppError, errnoOf, identify, type ProcessIdentity, runAny } from '../common/index.ts'
 import type { InstanceNames } from './names.ts'
+import type { OciRuntime } from './oci-runtime.ts'
+import { runtimeMessage } from './runtime-message.ts'
 
 const START_TIMEOUT_MS = 10_000
 
@@ -16,16 +18,24 @@ export function findContainerProcess(names: InstanceNames): ProcessIdentity | un
     : undefined
 }
 
-/** Whether the container is created and its command not yet running. */
-export function isWaiting(names: InstanceNames, pid: number): boolean {
+/** Whether the process is still runc's own, and not the container's command. */
+function isWaiting(pid: number): boolean {
   return (readText(`/proc/${pid}/cmdline`) ?? '').split('\0').slice(0, 2).join(' ') === 'runc init'
 }
 
+/** Lets a created container run its command. Throws `instance-start-failed`. */
+export async function startContainer(runtime: OciRuntime, names: InstanceNames, pid: number): Promise<void> {
+  if (runtime.name === 'runc') return startByFifo(names, pid)
+  const args = ['--root', names.state, 'start', names.id]
+  const { exitCode, stderr } = await runAny(runtime.path, args, { timeoutMs: START_TIMEOUT_MS })
+  if (exitCode !== 0) throw failed(names, runtimeMessage(stderr))
+}
+
 /**
- * Lets a created container run its command. The runtime's init process waits in opening `exec.fifo` for writing; opening and reading it is all
- * that the runtime's own `start` does, without a process for it (runc(8), create and start). Throws `instance-start-failed`.
+ * runc's init process waits in opening `exec.fifo` for writing; opening and reading it is all that `runc start` does, so no process is needed for
+ * it. (crun's waits the other way round.)
  */
-export async function startContainer(names: InstanceNames, pid: number): Promise<void> {
+async function startByFifo(names: InstanceNames, pid: number): Promise<void> {
   const fifo = openFifo(names)
   const untilMs = performance.now() + START_TIMEOUT_MS
   const byte = Buffer.alloc(1)
@@ -33,7 +43,7 @@ export async function startContainer(names: InstanceNames, pid: number): Promise
     for (let waitMs = 0; ; waitMs = Math.min(5, waitMs + 0.2)) {
       if (readNow(fifo, byte) === 1) break
       if (identify(pid) === undefined) throw failed(names, 'its first process has ended')
-      if (waitMs > 2 && !isWaiting(names, pid)) break // it had been started by a process that was killed right then
+      if (waitMs > 2 && !isWaiting(pid)) break // it had been started by a process that was killed right then
       if (performance.now() > untilMs) throw failed(names, `the runtime did not answer within ${START_TIMEOUT_MS} ms`)
       await sleep(waitMs)
     }

@@ -53,15 +53,7 @@ export class NetworkNamespaces {
 
   /** Puts INSTANCE_ADDRESS on the loopback of a namespace that somebody else made (`/proc/PID/ns/net`). Idempotent. */
   addAddress(file: string): void {
-    const namespace = openSync(file, 'r')
-    try {
-      this.#away(
-        () => setNetworkNamespace(namespace),
-        () => addLoopbackAddress(INSTANCE_ADDRESS),
-      )
-    } finally {
-      closeSync(namespace)
-    }
+    this.#inside(file, () => addLoopbackAddress(INSTANCE_ADDRESS))
   }
 
   /** Removes the pin; the namespace goes with its last process and socket. Idempotent. */

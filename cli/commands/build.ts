@@ -3,7 +3,14 @@ import { join, resolve } from 'node:path'
 import type { FunctionYaml } from '../../api/index.ts'
 import type { BuildResult, Source } from '../../builder/index.ts'
 import { AppError } from '../../common/index.ts'
-import { type Context, defineCommand, expectPositionals, NAMESPACE_OPTION, type Options, type Values } from '../command.ts'
+import {
+  type Context,
+  defineCommand,
+  expectPositionals,
+  NAMESPACE_OPTION,
+  type Options,
+  type Values,
+} from '../command.ts'
 import { openLocalBuilder, pushAccess, tellBuild } from '../local-builder.ts'
 import { duration, megabytes } from '../output.ts'
 import { checkedType } from './settings-options.ts'

@@ -60,7 +60,10 @@ export function describe(view: FunctionView): string {
     ['image', view.imageReference],
     ['url', view.url],
     ...(view.pathUrl === undefined ? [] : [['', view.pathUrl]]),
-    ...Object.entries(settings).map(([key, value]) => [key, Array.isArray(value) ? JSON.stringify(value) : String(value)]),
+    ...Object.entries(settings).map(([key, value]) => [
+      key,
+      Array.isArray(value) ? JSON.stringify(value) : String(value),
+    ]),
     ...Object.entries(env).map(([key, value], index) => [index === 0 ? 'env' : '', `${key}=${value}`]),
   ]
   return table(['', ''], rows).trimStart()

@@ -25,7 +25,8 @@ export const list = defineCommand({
 
 export const stop = defineCommand({
   usage: 'NAME [ID]',
-  details: 'Without an ID all instances of the function end. Calls that they serve fail; the next call starts a new one.',
+  details:
+    'Without an ID all instances of the function end. Calls that they serve fail; the next call starts a new one.',
   options: NAMESPACE_OPTION,
   async run(context, values, positionals) {
     expectPositionals(positionals, ['NAME', 'ID'], 1)

@@ -1,7 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { InvocationResult } from '../../api/index.ts'
-import { type Context, defineCommand, expectPositionals, NAMESPACE_OPTION, namespaceOf, usageError } from '../command.ts'
+import {
+  type Context,
+  defineCommand,
+  expectPositionals,
+  NAMESPACE_OPTION,
+  namespaceOf,
+  usageError,
+} from '../command.ts'
 import { EXIT_CODES } from '../exit-codes.ts'
 import { duration, megabytes } from '../output.ts'
 
@@ -50,7 +57,9 @@ async function readStdin(context: Context): Promise<Buffer> {
 }
 
 function checkedSize<T extends Buffer | readonly Buffer[]>(bytes: T): T {
-  const length = Array.isArray(bytes) ? bytes.reduce((sum: number, chunk: Buffer) => sum + chunk.length, 0) : bytes.length
+  const length = Array.isArray(bytes)
+    ? bytes.reduce((sum: number, chunk: Buffer) => sum + chunk.length, 0)
+    : bytes.length
   if (length > MAX_EVENT_BYTES) throw usageError('the event is larger than 6 MB')
   return bytes
 }
@@ -64,5 +73,7 @@ function explain(context: Context, result: InvocationResult): void {
   if (logTail !== undefined) context.output.progress(logTail.trimEnd())
   const phases = Object.entries(coldStart?.phases ?? {}).map(([name, ms]) => `${name} ${duration(ms)}`)
   const start = coldStart === null ? 'warm' : `cold start ${duration(coldStart.totalMs)} (${phases.join(', ')})`
-  context.output.progress(`${statusCode}, ${duration(durationMs)}, ${megabytes(memoryBytes)}, ${start}, request ${requestId}`)
+  context.output.progress(
+    `${statusCode}, ${duration(durationMs)}, ${megabytes(memoryBytes)}, ${start}, request ${requestId}`,
+  )
 }

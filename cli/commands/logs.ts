@@ -31,7 +31,10 @@ export const logs = defineCommand({
 
     function print(value: unknown): void {
       if (violationsOf(LogLine, value).length > 0) {
-        throw new AppError('the server sent a line that is no log line', { code: 'answer-invalid', fault: 'dependency' })
+        throw new AppError('the server sent a line that is no log line', {
+          code: 'answer-invalid',
+          fault: 'dependency',
+        })
       }
       const { time, stream, line } = value as LogLine
       context.output.line(value, `${time} ${stream === 'stdout' ? '' : `[${stream}] `}${line}`)

@@ -12,7 +12,8 @@ const UNPACK_MS = 10 * 60_000
 
 export const push = defineCommand({
   usage: 'PATH',
-  details: 'PATH is an OCI image layout, as a directory or a tar archive (docker save, skopeo copy … oci-archive:FILE).',
+  details:
+    'PATH is an OCI image layout, as a directory or a tar archive (docker save, skopeo copy … oci-archive:FILE).',
   options: {
     name: { placeholder: 'NAME', description: 'of the repository below NAMESPACE/ (default: the file’s name)' },
     tag: { placeholder: 'TAG', description: 'default latest' },
@@ -31,8 +32,14 @@ export const push = defineCommand({
     const client = new RegistryClient({ registry, credential, signal: context.signal })
     try {
       const choice = values.ref === undefined ? {} : { ref: values.ref }
-      const pushed = await withLayout(path, context, (layout) => pushLayout(client, layout, { repository, tag, ...choice }))
-      const answer = { image: `${registry}/${repository}@${pushed.digest}`, ...pushed, durationMs: Date.now() - startedMs }
+      const pushed = await withLayout(path, context, (layout) =>
+        pushLayout(client, layout, { repository, tag, ...choice }),
+      )
+      const answer = {
+        image: `${registry}/${repository}@${pushed.digest}`,
+        ...pushed,
+        durationMs: Date.now() - startedMs,
+      }
       context.output.result(answer, describe(answer))
       context.output.next(`slipway deploy --image ${registry}/${repository}:${tag} --namespace ${namespace}`)
       return 0

@@ -39,7 +39,8 @@ export const up = defineCommand({
     const options = readUpValues(values, context.env)
     return runUp({
       ...options,
-      afterReady: async (steps) => steps.line('next: slipway deploy PATH   (Ctrl-C or "slipway down" ends the platform)'),
+      afterReady: async (steps) =>
+        steps.line('next: slipway deploy PATH   (Ctrl-C or "slipway down" ends the platform)'),
     })
   },
 })

@@ -192,7 +192,8 @@ function sendResult(request: IncomingMessage, response: ServerResponse, result: 
     return
   }
   const body = Buffer.from(JSON.stringify(result))
-  const timing = request.headers['x-slipway-timing'] === undefined ? undefined : serverTiming(result.durationMs, result.coldStart)
+  const timing =
+    request.headers['x-slipway-timing'] === undefined ? undefined : serverTiming(result.durationMs, result.coldStart)
   response.writeHead(status, {
     'content-type': 'application/json',
     'content-length': body.length,

@@ -71,7 +71,8 @@ function collect(rawHeaders: readonly string[]): Fields | Refusal {
 /** Where the body ends must be said once and in one way (RFC 9112 6.1, 6.3). */
 function framing(head: RequestHead, { contentLength, transferEncoding }: Fields): Refusal | undefined {
   if (contentLength.length > 1) return bad('Content-Length is given more than once')
-  if (contentLength[0] !== undefined && !/^[0-9]{1,15}$/.test(contentLength[0])) return bad('Content-Length is no number')
+  if (contentLength[0] !== undefined && !/^[0-9]{1,15}$/.test(contentLength[0]))
+    return bad('Content-Length is no number')
   if (transferEncoding.length === 0) return undefined
   if (head.httpVersion === '1.0') return bad('HTTP/1.0 has no Transfer-Encoding')
   if (contentLength.length > 0) return bad('both Content-Length and Transfer-Encoding are given')

@@ -21,7 +21,10 @@ export function functionRoutes(dependencies: RouteDependencies): Pick<Handlers, 
       runtime.versionChanged(version)
       const { namespace, name } = params
       const { revision, image } = version
-      logger.info({ namespace, name, revision, digest: image.digest, by: identity.name, requestId }, 'function deployed')
+      logger.info(
+        { namespace, name, revision, digest: image.digest, by: identity.name, requestId },
+        'function deployed',
+      )
       return view(version)
     },
     deleteFunction: async ({ params: { namespace, name }, requestId, identity }) => {

@@ -98,7 +98,8 @@ export class Database {
 
   putFunction(draft: VersionDraft, ifRevision: number | undefined, nowMs: number): Version {
     const { namespace, function: name } = draft
-    if (this.#get('SELECT 1 FROM namespaces WHERE name = ?', namespace) === undefined) throw namespaceNotFound(namespace)
+    if (this.#get('SELECT 1 FROM namespaces WHERE name = ?', namespace) === undefined)
+      throw namespaceNotFound(namespace)
     const present = this.#function(namespace, name)
     if (ifRevision !== undefined && ifRevision !== (present?.revision ?? 0)) {
       throw new AppError(

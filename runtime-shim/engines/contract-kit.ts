@@ -25,6 +25,12 @@ export interface EngineHarness {
   close(): Promise<void>
 }
 
+/** What each part of the suite gets; both are there once the suite has begun. */
+export interface Access {
+  harness: () => EngineHarness
+  kit: () => ContractKit
+}
+
 export const PORT = 9000
 const LISTEN_TIMEOUT_MS = 30_000
 
@@ -115,11 +121,16 @@ export class Probe {
     return error === undefined ? 'none' : (error.code ?? error.message)
   }
 
-  async #ask(code: string): Promise<{ value?: unknown; error?: { code: string | null; message: string } }> {
+  async #ask(code: string): Promise<Answer> {
     const outcome = await this.instance.dial(PORT)
     if (outcome.kind !== 'connected') throw new Error(`dial: ${outcome.kind}`)
-    return JSON.parse(await post(outcome.fd, code)) as Awaited<ReturnType<Probe['eval']>> & object
+    return JSON.parse(await post(outcome.fd, code)) as Answer
   }
+}
+
+interface Answer {
+  value?: unknown
+  error?: { code: string | null; message: string }
 }
 
 /** Dials until the instance listens. */

@@ -53,7 +53,11 @@ export class DockerApi {
   }
 
   /** As `call`, but an object that does not exist is `undefined`. */
-  async find<T>(what: string, work: (signal: AbortSignal) => Promise<T>, options: CallOptions = {}): Promise<T | undefined> {
+  async find<T>(
+    what: string,
+    work: (signal: AbortSignal) => Promise<T>,
+    options: CallOptions = {},
+  ): Promise<T | undefined> {
     try {
       return await this.call(what, work, options)
     } catch (thrown) {

@@ -14,6 +14,7 @@ import {
   SHM_BYTES,
 } from '../../sandbox/index.ts'
 import type { InstanceSpec } from './engine.ts'
+import { stopSignal } from './stop-signal.ts'
 
 /** Labels by which containers and networks of a platform are found again. */
 export const LABEL_DATA = 'slipway.data'
@@ -62,7 +63,7 @@ export function containerOptions(spec: InstanceSpec, placement: Placement): Dock
     Entrypoint: commandLine({ image, ...(command && { command }), ...(args && { args }) }),
     Cmd: [],
     WorkingDir: image.WorkingDir === undefined || image.WorkingDir === '' ? '/' : image.WorkingDir,
-    StopSignal: stopSignal(image),
+    StopSignal: String(stopSignal(image.StopSignal)),
     Labels: { [LABEL_DATA]: placement.dataHash, [LABEL_INSTANCE]: id },
     Healthcheck: { Test: ['NONE'] }, // the image's own would run commands inside beside the function
     ExposedPorts: { [PUBLISHED_PORT]: {} },
@@ -70,16 +71,15 @@ export function containerOptions(spec: InstanceSpec, placement: Placement): Dock
   }
 }
 
-export function stopSignal(image: ContainerConfig): string {
-  return image.StopSignal === undefined || image.StopSignal === '' ? 'SIGTERM' : image.StopSignal
-}
+/** As the client's types have it, with what they lack. */
+type HostConfig = Docker.HostConfig & { CgroupnsMode: 'private' }
 
-function hostConfig(spec: InstanceSpec, image: ContainerConfig, placement: Placement): Docker.HostConfig {
+function hostConfig(spec: InstanceSpec, image: ContainerConfig, placement: Placement): HostConfig {
   const openFiles = Math.min(spec.openFiles, placement.maxOpenFiles)
   return {
     ...(placement.local ? localNetwork() : publishedNetwork(placement.dataHash, spec.id)),
     ...tmpAndFiles(spec, image, placement),
-    ...{ CgroupnsMode: 'private' },
+    CgroupnsMode: 'private',
     ReadonlyRootfs: true,
     CapDrop: ['ALL'],
     SecurityOpt: [
@@ -123,7 +123,12 @@ function publishedNetwork(dataHash: string, id: string): Docker.HostConfig {
 
 /** `/tmp`, the identity files, and the image's VOLUMEs, which stay the read-only directories that the image has there. */
 function tmpAndFiles(spec: InstanceSpec, image: ContainerConfig, { local, names }: Placement): Docker.HostConfig {
-  const bind = (Source: string, Target: string, ReadOnly: boolean) => ({ Type: 'bind' as const, Source, Target, ReadOnly })
+  const bind = (Source: string, Target: string, ReadOnly: boolean) => ({
+    Type: 'bind' as const,
+    Source,
+    Target,
+    ReadOnly,
+  })
   const own = local
     ? [
         bind(names.tmp, '/tmp', false),

@@ -53,7 +53,8 @@ function sharesOurNamespaces(socketPath: string): boolean {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return false
   try {
     const { pid } = listenerCredentials(socketPath)
-    const same = (kind: string): boolean => readlinkSync(`/proc/${pid}/ns/${kind}`) === readlinkSync(`/proc/self/ns/${kind}`)
+    const same = (kind: string): boolean =>
+      readlinkSync(`/proc/${pid}/ns/${kind}`) === readlinkSync(`/proc/self/ns/${kind}`)
     return pid > 0 && same('mnt') && same('pid')
   } catch {
     return false // in another process namespace its pid is 0, or means somebody else
@@ -79,7 +80,7 @@ function limitation(facts: DockerFacts): { problem: string; hint: string } | obj
   if (!facts.local) {
     return {
       problem:
-        'instances cannot be entered: each gets a network and a published port on 127.0.0.1, /tmp counts as memory, and what this machine\'s firewall lets a bridge reach is reachable',
+        "instances cannot be entered: each gets a network and a published port on 127.0.0.1, /tmp counts as memory, and what this machine's firewall lets a bridge reach is reachable",
       hint: 'run the platform as root on the machine of the Docker Engine, or use the runc engine',
     }
   }

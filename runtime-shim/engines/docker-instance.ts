@@ -19,7 +19,7 @@ export interface InstanceParts {
   id: string
   /** Name of its container. */
   container: string
-  stopSignal: string
+  stopSignal: number
   /** Cores it may use once `applyCpuLimit` is called; undefined when it may use all of the machine's. */
   cpus: number | undefined
   output: OutputFile
@@ -64,7 +64,11 @@ export class DockerInstance implements EngineInstance {
     const state = this.#settled ? 'has ended' : this.#watching === undefined ? undefined : 'runs already'
     if (state !== undefined) throw new AppError(`instance ${this.id} ${state}`, { code: 'instance-start-failed' })
     try {
-      await this.#call('starting', (container, abortSignal) => container.start({ abortSignal }), 'instance-start-failed')
+      await this.#call(
+        'starting',
+        (container, abortSignal) => container.start({ abortSignal }),
+        'instance-start-failed',
+      )
     } catch (thrown) {
       if (statusOf(thrown) !== undefined) this.#settle({ code: 127, signal: null, oom: false })
       throw thrown
@@ -113,14 +117,14 @@ export class DockerInstance implements EngineInstance {
   async stop(graceMs: number): Promise<ExitStatus> {
     if (this.#watching === undefined) this.#endUnstarted()
     if (this.#settled) return this.exited
-    const signalled = await this.#signal(this.#parts.stopSignal)
-    if (signalled && (await this.#endsWithin(graceMs))) return this.exited
-    await this.#kill()
+    await this.#signal(this.#parts.stopSignal)
+    if (!(await this.#endsWithin(graceMs))) await this.#kill()
     return this.exited
   }
 
   async stats(): Promise<InstanceStats> {
-    if (this.#reach === undefined || this.#settled) throw new AppError(`instance ${this.id} has ended`, { code: 'instance-gone' })
+    if (this.#reach === undefined || this.#settled)
+      throw new AppError(`instance ${this.id} has ended`, { code: 'instance-gone' })
     return this.#reach.stats()
   }
 
@@ -143,25 +147,27 @@ export class DockerInstance implements EngineInstance {
 
   async #kill(): Promise<void> {
     this.#killed = true
-    await this.#signal('SIGKILL')
+    await this.#signal(constants.signals.SIGKILL)
     if (await this.#endsWithin(KILL_TIMEOUT_MS)) return
     throw new AppError(`instance ${this.id} does not end after SIGKILL`, { code: 'processes-remain', retryable: true })
   }
 
-  /** False when the signal cannot be sent: a name that the Engine does not know. A process that has ended counts as signalled. */
-  async #signal(signal: string): Promise<boolean> {
+  /** A process that has ended already counts as signalled. */
+  async #signal(signal: number): Promise<void> {
     try {
-      await this.#call('signalling', (container, abortSignal) => container.kill({ signal, abortSignal }))
+      await this.#call('signalling', (container, abortSignal) =>
+        container.kill({ signal: String(signal), abortSignal }),
+      )
     } catch (thrown) {
-      const status = statusOf(thrown)
-      if (status === undefined) throw thrown
-      if (status !== 404 && status !== 409) {
-        this.#parts.log.warn({ instance: this.id, signal, why: messageOf(thrown) }, 'stop signal refused')
-        return false
-      }
+      if (![404, 409].includes(statusOf(thrown) ?? 0)) throw thrown
     }
-    if (this.#frozen) await this.thaw().catch(() => undefined) // frozen processes take no signal; the Engine may have thawed them itself
-    return true
+    // What is frozen takes no signal; the Engine may have thawed it by itself.
+    if (this.#frozen) await this.thaw().catch((thrown: unknown) => this.#notThawed(thrown))
+  }
+
+  #notThawed(thrown: unknown): void {
+    this.#frozen = false
+    this.#parts.log.debug({ instance: this.id, why: messageOf(thrown) }, 'not thawed')
   }
 
   async #endsWithin(ms: number): Promise<boolean> {
@@ -208,7 +214,11 @@ export class DockerInstance implements EngineInstance {
     return this.#call('looking at', (container, abortSignal) => container.inspect({ abortSignal }))
   }
 
-  #call<T>(what: string, work: (container: Docker.Container, signal: AbortSignal) => Promise<T>, code?: string): Promise<T> {
+  #call<T>(
+    what: string,
+    work: (container: Docker.Container, signal: AbortSignal) => Promise<T>,
+    code?: string,
+  ): Promise<T> {
     const { api, container: name, id } = this.#parts
     const container = api.container(name)
     return api.call(`${what} instance ${id}`, (signal) => work(container, signal), code === undefined ? {} : { code })

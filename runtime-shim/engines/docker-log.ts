@@ -51,7 +51,10 @@ function parseMessage(stream: number | undefined, message: Buffer): LogRecord {
 }
 
 function malformed(what: string): AppError {
-  return new AppError(`the log of the Docker Engine cannot be read: ${what}`, { code: 'engine-failed', fault: 'dependency' })
+  return new AppError(`the log of the Docker Engine cannot be read: ${what}`, {
+    code: 'engine-failed',
+    fault: 'dependency',
+  })
 }
 
 /** The record as a line of conmon's k8s-file format: `TIME STREAM F|P TEXT`. */

@@ -77,7 +77,8 @@ export class OutputFollower {
 
   #failed(thrown: unknown): 'failed' {
     const stopped = this.#stopping.signal.aborted || this.#api.closing.aborted
-    if (!stopped) this.#log.warn({ container: this.#container, why: messageOf(thrown) }, 'reading of output interrupted')
+    if (!stopped)
+      this.#log.warn({ container: this.#container, why: messageOf(thrown) }, 'reading of output interrupted')
     return 'failed'
   }
 
@@ -141,7 +142,8 @@ async function* gather(stream: Readable): AsyncGenerator<Buffer> {
 
 /** Moves what the stream holds (bounded by its high-water mark) into `chunks`; answers how many bytes there are now. */
 function takeWaiting(stream: Readable, chunks: Buffer[]): number {
-  for (let next = stream.read() as Buffer | null; next !== null; next = stream.read() as Buffer | null) chunks.push(next)
+  for (let next = stream.read() as Buffer | null; next !== null; next = stream.read() as Buffer | null)
+    chunks.push(next)
   return chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 }
 

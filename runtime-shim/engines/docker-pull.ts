@@ -26,7 +26,7 @@ export async function prepareImage(
   const pullMs = performance.now() - startMs
   log.info({ image: reference, pullMs: Math.round(pullMs) }, 'image pulled')
   const found = await inspectImage(api, reference, signal)
-  if (found === undefined) throw pullError(reference, 'the Engine reported success but does not have the image', 'pull-failed')
+  if (found === undefined) throw pullError(reference, 'the Engine reported success but does not have the image')
   return prepared(found, request.digest, architecture, pullMs)
 }
 
@@ -85,7 +85,12 @@ function containerConfig(from: { [K in keyof ContainerConfig]: ContainerConfig[K
 }
 
 /** Pulls until the Engine's progress ends. A 200 says nothing: what failed later stands in the stream (facts: registry-auth 9). */
-async function pull(api: DockerApi, request: PrepareRequest, credential: Credential, signal?: AbortSignal): Promise<void> {
+async function pull(
+  api: DockerApi,
+  request: PrepareRequest,
+  credential: Credential,
+  signal?: AbortSignal,
+): Promise<void> {
   const reference = imageReference(request)
   const leftMs = Math.max(0, request.deadlineMs - Date.now())
   const late = AbortSignal.timeout(leftMs)
@@ -97,9 +102,9 @@ async function pull(api: DockerApi, request: PrepareRequest, credential: Credent
   }
   try {
     const open = (abortSignal: AbortSignal): Promise<NodeJS.ReadableStream> =>
-      api.docker.createImage({ ...options, abortSignal } as object)
+      api.docker.createImage({ ...options, abortSignal })
     const stream = await api.openStream(`pull of ${reference}`, open, bound)
-    if (stream === undefined) throw pullError(reference, 'the registry does not have it', 'image-not-found')
+    if (stream === undefined) throw pullError(reference, 'manifest unknown')
     for await (const error of progressErrors(stream)) throw pullError(reference, error)
   } catch (thrown) {
     if (signal?.aborted === true) throw signal.reason
@@ -153,6 +158,8 @@ function errorOf(line: string): string | undefined {
 
 /** Engines have no codes: the kind of failure stands in the sentence, whatever the HTTP status. */
 const KINDS: readonly [code: string, pattern: RegExp][] = [
+  ['disk-full', /no space left on device|disk quota exceeded/i],
+  ['digest-mismatch', /verification failed|unexpected commit digest|digest mismatch/i],
   ['image-not-found', /manifest unknown|name unknown|manifest for .* not found|does not exist|: not found$/i],
   [
     'image-unsupported',
@@ -160,15 +167,16 @@ const KINDS: readonly [code: string, pattern: RegExp][] = [
   ],
 ]
 
-function pullError(reference: string, words: string, code?: string): AppError {
-  const kind = code ?? KINDS.find(([, pattern]) => pattern.test(words))?.[0] ?? 'pull-failed'
+const USER_FAULTS = ['image-not-found', 'image-unsupported']
+
+function pullError(reference: string, words: string): AppError {
+  // A refusal of access speaks of an absent repository too ("does not exist or may require 'docker login'").
   const refused = /unauthorized|denied|authentication required|forbidden/i.test(words)
-  // A refusal of access names the missing repository too ("does not exist or may require docker login").
-  const settled = refused ? 'pull-failed' : kind
+  const code = (refused ? undefined : KINDS.find(([, pattern]) => pattern.test(words))?.[0]) ?? 'pull-failed'
   return new AppError(`pull of ${reference} failed: ${words}`, {
-    code: settled,
-    fault: refused || settled === 'pull-failed' ? 'dependency' : 'user',
-    retryable: settled === 'pull-failed' && !refused,
+    code,
+    fault: USER_FAULTS.includes(code) ? 'user' : 'dependency',
+    retryable: code === 'pull-failed' && !refused,
     ...(refused ? { hint: 'check the credential for this registry and its right to pull from this repository' } : {}),
   })
 }

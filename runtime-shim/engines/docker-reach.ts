@@ -84,8 +84,11 @@ export class LocalReach implements Reach {
 /** Path of a process's control group where memory is counted (cgroups(7), /proc/PID/cgroup), or undefined when it is gone. */
 function cgroupOf(pid: number): string | undefined {
   try {
-    const lines = readFileSync(`/proc/${pid}/cgroup`, 'utf8').split('\n').map((line) => line.split(':'))
-    const line = lines.find(([, controllers]) => controllers?.split(',').includes('memory')) ?? lines.find(([n]) => n === '0')
+    const lines = readFileSync(`/proc/${pid}/cgroup`, 'utf8')
+      .split('\n')
+      .map((line) => line.split(':'))
+    const line =
+      lines.find(([, controllers]) => controllers?.split(',').includes('memory')) ?? lines.find(([n]) => n === '0')
     return line?.slice(2).join(':')
   } catch {
     return undefined

@@ -31,7 +31,9 @@ export async function removeNetwork(api: DockerApi, name: string): Promise<void>
 export async function removeContainer(api: DockerApi, name: string): Promise<void> {
   const container = api.container(name)
   const remove = async (): Promise<void> => {
-    await api.find(`removing ${name}`, (abortSignal) => container.remove({ force: true, v: true, abortSignal } as object))
+    await api.find(`removing ${name}`, (abortSignal) =>
+      container.remove({ force: true, v: true, abortSignal } as object),
+    )
   }
   // 409: a removal that an earlier process began is under way; 500: the Engine could not end it in its own time.
   const underWay = (thrown: unknown): boolean => [409, 500].includes(statusOf(thrown) ?? 0)

@@ -4,8 +4,8 @@ import type Docker from 'dockerode'
 import { AppError, type Logger, messageOf } from '../../common/index.ts'
 import {
   detectCgroups,
-  identityFiles,
   type InstanceNames,
+  identityFiles,
   instanceNames,
   isInstanceId,
   NetworkNamespaces,
@@ -13,7 +13,7 @@ import {
   TmpVolumes,
 } from '../../sandbox/index.ts'
 import { connectDocker, type DockerApi, statusOf } from './docker-api.ts'
-import { containerName, containerOptions, LABEL_DATA, type Placement, PUBLISHED_PORT, stopSignal } from './docker-container.ts'
+import { containerName, containerOptions, LABEL_DATA, type Placement, PUBLISHED_PORT } from './docker-container.ts'
 import { type DockerFacts, dockerFacts } from './docker-detect.ts'
 import { DockerInstance } from './docker-instance.ts'
 import { OutputFollower } from './docker-output.ts'
@@ -21,7 +21,15 @@ import { OutputFile } from './docker-output-file.ts'
 import { prepareImage } from './docker-pull.ts'
 import { LocalReach, type LocalSite, PublishedReach, type Reach } from './docker-reach.ts'
 import { ensureNetwork, removeContainer, removeNetwork } from './docker-traces.ts'
-import type { Engine, EngineCapabilities, EngineInstance, InstanceSpec, PreparedImage, PrepareRequest } from './engine.ts'
+import type {
+  Engine,
+  EngineCapabilities,
+  EngineInstance,
+  InstanceSpec,
+  PreparedImage,
+  PrepareRequest,
+} from './engine.ts'
+import { stopSignal } from './stop-signal.ts'
 
 export { type DockerDetection, detectDocker } from './docker-detect.ts'
 
@@ -84,7 +92,8 @@ class DockerEngine implements Engine {
       return await this.#instance(spec, names)
     } catch (thrown) {
       const error = createError(spec, thrown)
-      if (error.code !== 'instance-exists') await this.#removeTraces(names).catch((again: unknown) => this.#leftTraces(spec.id, again))
+      if (error.code !== 'instance-exists')
+        await this.#removeTraces(names).catch((again: unknown) => this.#leftTraces(spec.id, again))
       throw error
     }
   }
@@ -115,7 +124,10 @@ class DockerEngine implements Engine {
     const networks = await this.#api.call('listing networks', (abortSignal) =>
       this.#api.docker.listNetworks({ filters, abortSignal }),
     )
-    const names = [...containers.flatMap(({ Names }) => Names.map((name) => name.slice(1))), ...networks.map(({ Name }) => Name)]
+    const names = [
+      ...containers.flatMap(({ Names }) => Names.map((name) => name.slice(1))),
+      ...networks.map(({ Name }) => Name),
+    ]
     const ids = names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length))
     return [...new Set(ids.filter(isInstanceId))]
   }
@@ -174,7 +186,7 @@ class DockerEngine implements Engine {
       api: this.#api,
       id: spec.id,
       container,
-      stopSignal: stopSignal(spec.image.config.config ?? {}),
+      stopSignal: stopSignal(spec.image.config.config?.StopSignal),
       cpus: spec.cpus < this.#facts.cpus ? spec.cpus : undefined,
       output,
       follower: new OutputFollower(this.#api, container, output, this.#log),
@@ -226,7 +238,11 @@ function createError(spec: InstanceSpec, thrown: unknown): AppError {
   if (status === 409) return alreadyThere(spec.id)
   if (status === 404) {
     const image = `${spec.image.repository}@${spec.image.digest}`
-    return new AppError(`image ${image} is not on this machine`, { code: 'image-not-local', retryable: true, cause: thrown })
+    return new AppError(`image ${image} is not on this machine`, {
+      code: 'image-not-local',
+      retryable: true,
+      cause: thrown,
+    })
   }
   return thrown as AppError
 }

@@ -6,6 +6,7 @@ import { type InstanceNames, rotateOutput, startContainer } from '../../sandbox/
 import type { DialOutcome, EngineInstance, ExitStatus, InstanceSpec, InstanceStats } from './engine.ts'
 import { removeTraces } from './runc-sandbox.ts'
 import type { RuncTools } from './runc-tools.ts'
+import { stopSignal } from './stop-signal.ts'
 
 const KILL_TIMEOUT_MS = 10_000
 const SIGKILL_CODE = 128 + constants.signals.SIGKILL
@@ -36,7 +37,7 @@ export class RuncInstance implements EngineInstance {
   }
 
   async start(): Promise<void> {
-    await startContainer(this.#names, this.#process.pid)
+    await startContainer(this.#tools.runtime, this.#names, this.#process.pid)
   }
 
   async dial(port: number): Promise<DialOutcome> {
@@ -136,15 +137,4 @@ export class RuncInstance implements EngineInstance {
 function signalName(code: number): string | null {
   const entry = Object.entries(constants.signals).find(([, number]) => code === 128 + number)
   return entry?.[0] ?? null
-}
-
-/** The number of a stop signal as images name it: `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`. SIGTERM for none or an unknown one. */
-export function stopSignal(text: string | undefined): number {
-  const { SIGTERM } = constants.signals
-  if (text === undefined || text === '') return SIGTERM
-  if (/^\d{1,2}$/.test(text)) return Number(text) >= 1 && Number(text) <= 64 ? Number(text) : SIGTERM
-  const realTime = /^(?:SIG)?RTMIN(?:\+(\d{1,2}))?$/i.exec(text)
-  if (realTime !== null) return 34 + Math.min(30, Number(realTime[1] ?? 0))
-  const name = text.toUpperCase().replace(/^(?!SIG)/, 'SIG')
-  return new Map<string, number>(Object.entries(constants.signals)).get(name) ?? SIGTERM
 }

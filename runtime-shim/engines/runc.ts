@@ -164,7 +164,13 @@ export class RuncEngine implements Engine {
     const user = resolveUser(image.User ?? '', read('etc/passwd'), read('etc/group'))
     const { command, args, env, hostname, memoryBytes, pids, openFiles } = spec
     const container = {
-      ...{ image, env, hostname, memoryBytes, pids, openFiles, user },
+      image,
+      env,
+      hostname,
+      memoryBytes,
+      pids,
+      openFiles,
+      user,
       ...(command === undefined ? {} : { command }),
       ...(args === undefined ? {} : { args }),
     }

@@ -29,14 +29,14 @@ function unusable(thrown: unknown): void {
 try {
   const paths = makeDataDirectory(config.dataDirectory)
   const opened = await openEngine(config, paths, logger)
-  const registry = new LocalRegistryProcess({ paths, port: config.registryPort, gatewayPort: config.port, logger })
   const supervisor = new Supervisor({
     ...config,
     paths,
     parent: identify(config.parentPid) ?? null,
     engine: opened.engine,
     newInstanceId: opened.newInstanceId,
-    registry,
+    makeRegistry: (onStarted) =>
+      new LocalRegistryProcess({ paths, port: config.registryPort, gatewayPort: config.port, logger, onStarted }),
     logger,
     onReady: () => tell({ ready: true }),
     onUnusable: (why) => {

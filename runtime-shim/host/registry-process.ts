@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { chownSync, closeSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { AppError, type DataPaths, type Logger, type ProcessIdentity, writeFileAtomic } from '../../common/index.ts'
+import { type DataPaths, type Logger, type ProcessIdentity, writeFileAtomic } from '../../common/index.ts'
 import { LOCAL_REGISTRY_NAMES, registryCommand, registryConfig, waitForRegistry } from '../../registry-auth/index.ts'
 import { confinedCommand, REGISTRY_UID, viewPath } from './confine.ts'
 import { Keeper } from './keeper.ts'
@@ -12,6 +12,8 @@ export interface LocalRegistryOptions {
   port: number
   gatewayPort: number
   logger: Logger
+  /** Told with each new or adopted process. */
+  onStarted: (registry: ProcessIdentity) => void
 }
 
 const CONFIG = 'config.yml'
@@ -25,9 +27,9 @@ export class LocalRegistryProcess {
 
   constructor(options: LocalRegistryOptions) {
     this.#options = options
-    const { paths, logger } = options
+    const { paths, logger, onStarted } = options
     this.#view = process.getuid?.() === 0 ? viewPath([paths.root], 'registry') : paths.registry
-    this.#keeper = new Keeper({ role: 'registry', logger, spawn: () => this.#spawn(), onStarted: () => undefined })
+    this.#keeper = new Keeper({ role: 'registry', logger, spawn: () => this.#spawn(), onStarted })
   }
 
   get current(): ProcessIdentity | undefined {
@@ -40,15 +42,12 @@ export class LocalRegistryProcess {
   }
 
   /** Starts it with this CA, or again when it reads another one; resolves when it answers. Throws `registry-not-ready`. */
-  async ensure(caPem: string): Promise<ProcessIdentity> {
+  async ensure(caPem: string): Promise<void> {
     const written = [this.#write(CA, caPem), this.#write(CONFIG, this.#config())]
     if (this.#keeper.current === undefined) this.#keeper.start()
     else if (written.includes(true)) this.#keeper.kill('configuration changed')
     const { port } = this.#options
     await waitForRegistry(`127.0.0.1:${port}`, this.#realm, { timeoutMs: 20_000 })
-    const { current } = this.#keeper
-    if (current === undefined) throw new AppError('the registry ended at once', { code: 'registry-not-ready' })
-    return current
   }
 
   close(): Promise<void> {

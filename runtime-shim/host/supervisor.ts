@@ -38,7 +38,8 @@ export interface SupervisorOptions {
   parent: ProcessIdentity | null
   engine: Engine
   newInstanceId: () => string
-  registry: LocalRegistryProcess
+  /** Makes the keeper of the local registry; it tells each process that it starts. */
+  makeRegistry: (onStarted: (registry: ProcessIdentity) => void) => LocalRegistryProcess
   logger: Logger
   /** Called once, when the first server answers calls and the registry runs. */
   onReady: () => void
@@ -54,6 +55,7 @@ export class Supervisor {
   readonly #table: InstanceTable
   readonly #port: HostServer
   readonly #server: Keeper
+  readonly #registry: LocalRegistryProcess
   readonly #state: StateFile
   #listener = -1
   #generation: number
@@ -79,11 +81,15 @@ export class Supervisor {
     this.#server = new Keeper({ role: 'server', logger, spawn, onStarted: (started) => this.#serverStarted(started) })
     this.#port = this.#makePort()
     this.#state = this.#initialState()
+    this.#registry = options.makeRegistry((registry) => {
+      this.#state.registry = registry
+      writeStateFile(paths, this.#state)
+    })
   }
 
   /** Takes over from an earlier supervisor or begins anew. Throws `already-running`, `port-taken`. */
   async start(): Promise<void> {
-    const { paths, registry } = this.#options
+    const { paths } = this.#options
     if (!takeAbstractLock(`slipway-${paths.hash}-supervisor`)) {
       throw new AppError(`another supervisor runs on ${paths.root}`, { code: 'already-running', fault: 'user' })
     }
@@ -92,7 +98,8 @@ export class Supervisor {
     this.#listener = oldServer === undefined ? this.#listen() : takeDescriptorFrom(oldServer.pid, GATEWAY_FD)
     await this.#table.recover()
     await this.#port.listen()
-    registry.adopt(before?.registry != null && isAlive(before.registry) ? before.registry : undefined)
+    this.#state.ready = before?.ready === true
+    this.#registry.adopt(before?.registry != null && isAlive(before.registry) ? before.registry : undefined)
     if (oldServer === undefined) this.#server.start()
     else {
       this.#generation = oldServer.generation
@@ -112,7 +119,7 @@ export class Supervisor {
     if (this.#listener >= 0) closeSync(this.#listener)
     this.#listener = -1
     await this.#table.stopAll(graceMs)
-    await this.#options.registry.close()
+    await this.#registry.close()
     this.#port.close()
     await this.#options.engine.close()
   }
@@ -196,11 +203,10 @@ export class Supervisor {
   }
 
   #serverReady(caPem: string): void {
-    const { registry, paths, logger, onReady, onUnusable } = this.#options
-    registry
+    const { paths, logger, onReady, onUnusable } = this.#options
+    this.#registry
       .ensure(caPem)
-      .then((identity) => {
-        this.#state.registry = identity
+      .then(() => {
         this.#state.ready = true
         writeStateFile(paths, this.#state)
         onReady()
@@ -221,12 +227,12 @@ export class Supervisor {
   }
 
   #processes(): Result<'processes'>['processes'] {
-    const { registry, parent, engine } = this.#options
+    const { parent, engine } = this.#options
     const rows: { role: string; pid: number | undefined }[] = [
       { role: 'parent', pid: parent?.pid },
       { role: 'supervisor', pid: process.pid },
       { role: 'server', pid: this.#server.current?.pid },
-      { role: 'registry', pid: registry.current?.pid },
+      { role: 'registry', pid: this.#registry.current?.pid },
       ...workerPids(engine).map((pid) => ({ role: 'worker', pid })),
     ]
     return rows.flatMap(({ role, pid }) => (pid === undefined ? [] : [{ role, pid }]))

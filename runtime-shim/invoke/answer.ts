@@ -22,13 +22,18 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Adapters answer `{"errorMessage","stackTrace"}`; whatever else comes is the message itself. */
+/** What a function's own server may say of itself: its exception, a handler that is not there, code that cannot be loaded. */
+const OWN_NUMBERS = new Set<unknown>([430, 437, 443])
+
+/** Adapters answer `{"errorMessage","stackTrace","statusCode"}`; whatever else comes is the message itself. */
 function exception(text: string): Failure {
   const value = parseJson(text)
   if (typeof value === 'object' && value !== null && 'errorMessage' in value) {
     const message = String(value.errorMessage).slice(0, MAX_MESSAGE)
-    const stack = 'stackTrace' in value ? String(value.stackTrace).slice(0, MAX_MESSAGE) : undefined
-    return stack === undefined ? { number: 430, message } : { number: 430, message, stackTrace: stack }
+    const stated = 'statusCode' in value ? value.statusCode : undefined
+    const number = OWN_NUMBERS.has(stated) ? Number(stated) : 430
+    const stack = 'stackTrace' in value ? { stackTrace: String(value.stackTrace).slice(0, MAX_MESSAGE) } : {}
+    return { number, message, ...stack }
   }
   return { number: 430, message: text.slice(0, MAX_MESSAGE) || 'user code exception caught' }
 }

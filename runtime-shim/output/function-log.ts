@@ -51,13 +51,13 @@ interface Active {
 
 interface Known {
   positions: Positions
-  /** When the instance last had output stored, microseconds. */
-  timeUs: number
+  /** When the instance last had output stored; after a restart, when it was found again. */
+  storedMs: number
 }
 
 /** The first batch of each segment: what is known of every instance, so that older segments may be unlinked and only the last one is read at start. */
 interface Checkpoint {
-  instances: { id: string; positions: Positions; timeUs: number }[]
+  instances: { id: string; positions: Positions; storedMs: number }[]
   removed: Removed
 }
 
@@ -126,7 +126,7 @@ export class FunctionLog {
           cause: thrown,
         })
       }
-      this.#positions.set(head.instance, { positions: head.positions, timeUs: head.maxUs || Date.now() * 1000 })
+      this.#positions.set(head.instance, { positions: head.positions, storedMs: Date.now() })
       for (const listener of this.#listeners) listener()
     })
   }
@@ -253,9 +253,9 @@ export class FunctionLog {
 
   /** Instances whose output may still be somewhere: those being copied, and those heard of within the age limit. */
   #carried(): Checkpoint['instances'] {
-    const oldestUs = (Date.now() - this.#limits.ageMs) * 1000
+    const oldestMs = Date.now() - this.#limits.ageMs
     return [...this.#positions]
-      .filter(([id, { timeUs }]) => this.#attached.has(id) || timeUs >= oldestUs)
+      .filter(([id, { storedMs }]) => this.#attached.has(id) || storedMs >= oldestMs)
       .map(([id, known]) => ({ id, ...known }))
   }
 
@@ -287,7 +287,7 @@ export class FunctionLog {
     for await (const { head, bytes, at, offset } of scanBatches(file, 0, (await file.stat()).size)) {
       if (head.kind === 'checkpoint') this.#restore(checkpointContent(bytes, at, head) as Checkpoint)
       else if (offset === 0) break
-      else this.#positions.set(head.instance, { positions: head.positions, timeUs: head.maxUs })
+      else this.#positions.set(head.instance, { positions: head.positions, storedMs: Date.now() })
       index.add(head, offset)
       end = offset + head.bytes
     }
@@ -301,7 +301,7 @@ export class FunctionLog {
   }
 
   #restore({ instances, removed }: Checkpoint): void {
-    for (const { id, positions, timeUs } of instances) this.#positions.set(id, { positions, timeUs })
+    for (const { id, positions, storedMs } of instances) this.#positions.set(id, { positions, storedMs })
     this.#removed = removed
   }
 

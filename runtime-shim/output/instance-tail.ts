@@ -151,52 +151,66 @@ export class InstanceTail {
 
   async #openFirst(): Promise<boolean> {
     const known = this.#place.file
-    const found = (known === 0 ? undefined : await this.#open(known)) ?? (await this.#openOldest())
+    const found = (known === 0 ? undefined : await this.#open(known)) ?? (await this.#openAfter(known))
     this.#hasNothing = found === undefined
     if (found === undefined) return false
     const isRotated = await this.#exists(found.rotated + 1)
-    if (found.rotated !== known) this.#moveTo({ file: found.rotated, offset: 0 })
+    this.#renumber(found.rotated)
     this.#adopt(found.fd, isRotated)
     return true
   }
 
-  /** The oldest file after the known place: normally the current one. */
-  async #openOldest(): Promise<OpenOutput | undefined> {
+  /**
+   * The oldest file after number `file`. A number may be missing: a rotation that was begun and not made (the file keeps its place then, and
+   * gets a higher number with the next one).
+   */
+  async #openAfter(file: number): Promise<OpenOutput | undefined> {
     let oldest = await this.#open(0)
-    while (oldest !== undefined && oldest.rotated - 1 > this.#place.file) {
+    while (oldest !== undefined && oldest.rotated - 1 > file) {
       const older = await this.#open(oldest.rotated - 1)
       if (older === undefined) break
       closeSync(oldest.fd)
       oldest = older
     }
-    return oldest
+    if (oldest === undefined || oldest.rotated > file) return oldest
+    closeSync(oldest.fd)
+    return undefined
   }
 
   /**
    * The file is rotated and read to its end. That the next one exists means that conmon writes there, so one more look at the size decides.
-   * The file just finished stays until the next rotation: numbers are counted from the files that exist.
+   * The place in the new file is stored before anything is forgotten, and the file just finished stays until the next rotation, since the
+   * supervisor counts the files that exist: so a place always names a file that is there.
    */
   async #nextFile(): Promise<boolean> {
-    const next = await this.#open(this.#place.file + 1)
+    const finished = this.#place.file
+    const next = (await this.#open(finished + 1)) ?? (await this.#openAfter(finished))
     if (next === undefined) return false
-    if (fstatSync(this.#fd).size > this.#place.offset) {
+    const old = fstatSync(this.#fd)
+    if (fstatSync(next.fd).ino === old.ino) this.#renumber(next.rotated)
+    if (finished !== this.#place.file || old.size > this.#place.offset) {
       closeSync(next.fd)
       return true
     }
     const isRotated = await this.#exists(next.rotated + 1)
-    const finished = this.#place.file
     this.#take(this.#parser.endFile())
-    this.#moveTo({ file: next.rotated, offset: 0 })
+    this.#moveTo({ file: finished + 1, offset: 0 })
+    this.#renumber(next.rotated)
     this.#adopt(next.fd, isRotated)
     // a line that began two files ago must not keep them all
     if (earliest(this.#parser.positions()).file < finished) this.#take(this.#parser.release(true))
-    await this.#storeBatch()
+    await this.#store(this.#batch.take(this.#options.instance, this.#parser.positions()))
     if (finished > 1) await this.#options.source.forget(finished - 1)
     return true
   }
 
+  #renumber(file: number): void {
+    this.#parser.renumber(this.#place.file, file)
+    this.#place.file = file
+  }
+
   #moveTo(place: Position): void {
-    this.#place = place
+    this.#place = { ...place }
     this.#parser.moveTo(place)
   }
 
@@ -260,8 +274,10 @@ export class InstanceTail {
     this.#rotateAgainMs = Date.now() + ROTATE_RETRY_MS
     const { file } = this.#place
     this.#options.source.rotate().then(
-      () => {
-        if (this.#place.file === file) this.#isRotated = true
+      (number) => {
+        if (this.#place.file !== file) return
+        this.#renumber(number)
+        this.#isRotated = true
       },
       () => undefined,
     )

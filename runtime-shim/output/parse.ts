@@ -68,7 +68,8 @@ export class OutputParser {
 
   constructor(options: ParserOptions = {}) {
     this.#maxLineBytes = options.maxLineBytes ?? MAX_LINE_BYTES
-    this.#copied = options.copied
+    const { copied } = options
+    this.#copied = copied === undefined ? undefined : { stdout: { ...copied.stdout }, stderr: { ...copied.stderr } }
     this.#file = options.from?.file ?? 1
     this.#offset = options.from?.offset ?? 0
   }
@@ -104,6 +105,13 @@ export class OutputParser {
     this.#rawDropped = 0
     this.#file = position.file
     this.#offset = position.offset
+  }
+
+  /** File `from` turns out to have number `to`. */
+  renumber(from: number, to: number): void {
+    if (this.#file === from) this.#file = to
+    for (const { start } of this.#unfinished.values()) if (start.file === from) start.file = to
+    for (const place of Object.values(this.#copied ?? {})) if (place.file === from) place.file = to
   }
 
   /** Gives the unfinished lines as they are: `continues`, unless nothing follows. */

@@ -22,7 +22,7 @@ beforeAll(async () => {
      }`,
   )
   await platform.cli('deploy', directory, '--name', 'counter', '--timeout', '30')
-  await platform.cli('deploy', directory, '--name', 'many', '--timeout', '30', '--concurrency', '64')
+  await platform.cli('deploy', directory, '--name', 'many', '--timeout', '30', '--concurrency', '64', '--memory', '1280')
 })
 afterAll(async () => {
   rmSync(directory, { recursive: true, force: true })
@@ -83,17 +83,23 @@ function once(name: string): Promise<string> {
 const CALLERS = 64
 const KILLS = 5
 
+/** Kills the process of this role, `times` over, each time a new one once it is there. */
+async function killRepeatedly(role: 'server' | 'supervisor', times: number): Promise<void> {
+  let last: number | undefined
+  for (let n = 0; n < times; n += 1) {
+    await expect.poll(() => platform.state()?.[role]?.pid, { timeout: 20_000 }).not.toBe(last)
+    last = platform.state()?.[role]?.pid
+    await sleep(1_000)
+    if (last !== undefined) process.kill(last, 'SIGKILL')
+  }
+  await expect.poll(() => platform.state()?.[role]?.pid, { timeout: 20_000 }).not.toBe(last)
+  await sleep(1_000)
+}
+
 describe('kill -9', () => {
   it('of the server refuses no connection and fails only the calls in flight', async () => {
     await once('many')
-    const kills = (async () => {
-      for (let n = 0; n < KILLS; n += 1) {
-        await sleep(1_000)
-        const server = platform.state()?.server
-        if (server != null) process.kill(server.pid, 'SIGKILL')
-      }
-      await sleep(1_000)
-    })()
+    const kills = killRepeatedly('server', KILLS)
     const tally = await load('many', CALLERS, kills)
     expect(tally.refused).toBe(0)
     expect([...tally.other]).toEqual([])
@@ -103,14 +109,7 @@ describe('kill -9', () => {
 
   it('of the supervisor disturbs no running instance and no call', async () => {
     const before = await platform.invoke('counter', {})
-    const kills = (async () => {
-      for (let n = 0; n < KILLS; n += 1) {
-        await sleep(1_000)
-        const supervisor = platform.state()?.supervisor
-        if (supervisor !== undefined) process.kill(supervisor.pid, 'SIGKILL')
-      }
-      await sleep(2_000)
-    })()
+    const kills = killRepeatedly('supervisor', KILLS)
     const tally = await load('many', 16, kills)
     expect({ ...tally, other: [...tally.other] }).toMatchObject({ refused: 0, reset: 0, other: [] })
     const after = await platform.invoke('counter', {})
@@ -131,7 +130,8 @@ describe('kill -9', () => {
 
   it('of the registry is followed by another registry', async () => {
     const registry = platform.state()?.registry
-    process.kill(registry?.pid ?? 0, 'SIGKILL')
+    if (registry == null) throw new Error('no registry')
+    process.kill(registry.pid, 'SIGKILL')
     const answers = async (): Promise<number> => {
       try {
         const response = await fetch(`http://127.0.0.1:${platform.registryPort}/v2/`)
@@ -151,7 +151,8 @@ describe('a server that is stopped', () => {
     const call = platform.invoke('overdue', { waitMs: 60_000 }).catch((thrown: unknown) => thrown)
     await sleep(300)
     const old = platform.state()?.server
-    process.kill(old?.pid ?? 0, 'SIGSTOP')
+    if (old == null) throw new Error('no server')
+    process.kill(old.pid, 'SIGSTOP')
     const instances = platform.instanceDirectories()
     await expect.poll(() => platform.state()?.server?.pid, { timeout: 15_000 }).not.toBe(old?.pid)
     await expect.poll(() => once('counter'), { timeout: 15_000 }).toBe('200')

@@ -82,7 +82,10 @@ describe('the main path', () => {
     await platform.cli('deploy', source({ 'index.js': `exports.main_handler = () => { throw new Error('boom') }` }), '--name', 'throws')
     const { status, body } = await platform.invoke('throws', {})
     expect(status).toBe(502)
-    expect(body).toMatchObject({ statusCode: 430, result: { errorCode: -1, errorMessage: expect.stringContaining('boom'), statusCode: 430 } })
+    expect(body).toMatchObject({
+      statusCode: 430,
+      result: { errorCode: -1, errorMessage: 'user code exception caught', stackTrace: expect.stringContaining('Error: boom') },
+    })
   })
 
   it('stops the work at the deadline', async () => {

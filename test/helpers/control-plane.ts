@@ -34,7 +34,14 @@ export class ScriptedResolver implements ImageResolver {
     const pointed = reference.digest ?? this.tags.get(tag ?? 'latest')
     if (pointed === undefined) throw new AppError(`no tag ${tag}`, { code: 'image-not-found', fault: 'user' })
     const named = tag === undefined ? {} : { tag }
-    return { registry, repository, ...named, digest: pointed, platformDigest: digest(`${pointed} amd64`), sizeBytes: 1000 }
+    return {
+      registry,
+      repository,
+      ...named,
+      digest: pointed,
+      platformDigest: digest(`${pointed} amd64`),
+      sizeBytes: 1000,
+    }
   }
 }
 

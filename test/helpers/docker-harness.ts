@@ -5,16 +5,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { json } from 'node:stream/consumers'
 import { createLogger, dataPaths } from '../../common/index.ts'
+import type { ContainerConfig } from '../../oci/index.ts'
 import type { EngineHarness } from '../../runtime-shim/engines/contract-kit.ts'
 import { type DockerEngineOptions, openDockerEngine } from '../../runtime-shim/engines/docker.ts'
 import type { InstanceSpec } from '../../runtime-shim/engines/engine.ts'
 import type { TestDockerd } from './dockerd.ts'
 import { startTestRegistry, type TestRegistry } from './registry.ts'
-import { makeTestImage } from './test-image.ts'
+import { makeTestImage, type TestImage } from './test-image.ts'
 
 export interface DockerHarness extends EngineHarness {
   readonly options: DockerEngineOptions
   readonly registry: TestRegistry
+  /** An image whose upper layer `fill` makes; pulled. */
+  makeImage(fill: (directory: string) => void, config?: ContainerConfig): Promise<InstanceSpec['image']>
 }
 
 /** The Docker engine in a data directory of its own, with a registry of its own. */
@@ -26,8 +29,11 @@ export async function makeDockerHarness(
   const paths = dataPaths(root)
   mkdirSync(paths.run, { recursive: true })
   const registry = await startTestRegistry()
-  const image = await makeTestImage()
-  const digest = await registry.push(image, 'default/probe')
+  const repository = 'default/probe'
+  const push = async (image: TestImage): Promise<InstanceSpec['image']> => {
+    const digest = await registry.push(image, repository)
+    return { registry: registry.address, repository, digest, config: image.config }
+  }
   const options: DockerEngineOptions = {
     socketPath: dockerd.socketPath,
     hash: paths.hash,
@@ -41,8 +47,13 @@ export async function makeDockerHarness(
     engine,
     options,
     registry,
-    image: { registry: registry.address, repository: 'default/probe', digest, config: image.config },
+    image: await push(await makeTestImage()),
     credential: { kind: 'anonymous' },
+    makeImage: async (fill, config = {}) => {
+      const image = await push(await makeTestImage({ extra: fill, scratch: root, config }))
+      await engine.prepare({ ...image, credential: { kind: 'anonymous' }, deadlineMs: Date.now() + 60_000 })
+      return image
+    },
     instancesDirectory: paths.instances,
     reopen: async () => {
       const other = await openDockerEngine(options)
@@ -87,7 +98,7 @@ async function traces(socketPath: string, id: string): Promise<string[]> {
 
 function ask(socketPath: string, path: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    get({ socketPath, path }, (response) => json(response).then(resolve, reject)).on('error', reject)
+    get({ socketPath, path }, (response) => void json(response).then(resolve, reject)).on('error', reject)
   })
 }
 

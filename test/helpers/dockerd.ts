@@ -27,7 +27,9 @@ export interface TestDaemon {
 
 /** Whether tests that need a Docker Engine can run here: one answers, or there is a daemon to start. Loud when not; a failure in CI. */
 export async function requireDocker(): Promise<boolean> {
-  return (await answers(DEFAULT_SOCKET)) || (process.getuid?.() === 0 && requireProgram('dockerd', 'containerd', 'runc'))
+  return (
+    (await answers(DEFAULT_SOCKET)) || (process.getuid?.() === 0 && requireProgram('dockerd', 'containerd', 'runc'))
+  )
 }
 
 /** The machine's own Engine where one answers, else a daemon with directories of its own that changes no network (bridge and iptables off). */
@@ -84,9 +86,12 @@ class OwnDaemon implements TestDaemon {
   async close(): Promise<void> {
     await end(this.#process, 'SIGTERM')
     const containerd = readPid(join(this.#home, 'exec/containerd/containerd.pid'))
-    if (containerd !== undefined && commandLine(containerd).includes(this.#home)) await end(identify(containerd), 'SIGTERM')
-    const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').map((line) => line.split(' ')[4] ?? '')
-    for (const target of mounts.filter((path) => path.startsWith(`${this.#home}/`)).reverse()) unmount(target)
+    if (containerd !== undefined && commandLine(containerd).includes(this.#home))
+      await end(identify(containerd), 'SIGTERM')
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .map((line) => line.split(' ')[4] ?? '')
+    for (const target of mounts.filter((path) => path.startsWith(`${this.#home}/`)).toReversed()) unmount(target)
     rmSync(this.#home, { recursive: true, force: true })
   }
 

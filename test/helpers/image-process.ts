@@ -1,14 +1,25 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createWriteStream, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { request } from 'node:http'
 import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createLogger, run } from '../../common/index.ts'
+import { createLogger, mountOverlay, run, unmount } from '../../common/index.ts'
 import {
+  type Descriptor,
   type Digest,
+  digestHex,
   type ImageConfig,
   loadImage,
   type Manifest,
@@ -17,7 +28,7 @@ import {
 } from '../../oci/index.ts'
 import { NetworkNamespaces } from '../../sandbox/index.ts'
 
-/** An image of a registry, unpacked by tar: what every engine would see. */
+/** An image of a registry, its layers unpacked by tar and laid over each other: what every engine would see. */
 export interface UnpackedImage {
   root: string
   config: ImageConfig
@@ -27,33 +38,49 @@ export interface UnpackedImage {
   remove(): void
 }
 
-export async function unpackImage(registry: string, repository: string, digest: Digest): Promise<UnpackedImage> {
+/** `cache` keeps unpacked layers for later images. */
+export async function unpackImage(
+  registry: string,
+  repository: string,
+  digest: Digest,
+  cache: string,
+): Promise<UnpackedImage> {
   const home = mkdtempSync(join(tmpdir(), 'slipway-unpacked-'))
   const root = join(home, 'root')
   mkdirSync(root)
+  mkdirSync(cache, { recursive: true })
   const client = new RegistryClient({ registry, credential: { kind: 'anonymous' } })
   try {
     const { manifest, config } = await loadImage(client, repository, digest, machinePlatform())
-    const layerNames: string[][] = []
-    for (const layer of manifest.layers) {
-      const file = join(home, 'layer')
-      await pipeline(client.openBlob(repository, layer), createWriteStream(file))
-      const { stdout } = await run('tar', [
-        '--extract',
-        '--gzip',
-        '--verbose',
-        '--numeric-owner',
-        '-f',
-        file,
-        '-C',
-        root,
-      ])
-      layerNames.push(stdout.trim().split('\n'))
+    const directories: string[] = []
+    for (const layer of manifest.layers) directories.push(await unpackLayer(client, repository, layer, cache))
+    mountOverlay(directories, root)
+    const layerNames = directories.map((directory) => readFileSync(`${directory}.names`, 'utf8').trim().split('\n'))
+    const remove = (): void => {
+      unmount(root)
+      rmSync(home, { recursive: true, force: true })
     }
-    return { root, config, manifest, layerNames, remove: () => rmSync(home, { recursive: true, force: true }) }
+    return { root, config, manifest, layerNames, remove }
   } finally {
     await client.close()
   }
+}
+
+async function unpackLayer(
+  client: RegistryClient,
+  repository: string,
+  layer: Descriptor,
+  cache: string,
+): Promise<string> {
+  const directory = join(cache, digestHex(layer.digest))
+  if (existsSync(`${directory}.names`)) return directory
+  mkdirSync(directory)
+  chmodSync(directory, 0o755)
+  await pipeline(client.openBlob(repository, layer), createWriteStream(`${directory}.tar.gz`))
+  const options = ['--extract', '--gzip', '--verbose', '--numeric-owner', '--same-permissions']
+  const { stdout } = await run('tar', [...options, '-f', `${directory}.tar.gz`, '-C', directory])
+  writeFileSync(`${directory}.names`, stdout)
+  return directory
 }
 
 export interface ImageProcess {

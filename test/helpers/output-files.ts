@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, openSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { OutputSource } from '../../runtime-shim/output/index.ts'
 
 /** `TIME STREAM F|P TEXT` as conmon writes it, with nanoseconds below the given microsecond. */
@@ -52,12 +53,23 @@ export class OutputFiles implements OutputSource {
   rotateNow(): number {
     const number = (this.numbers().at(-1) ?? 0) + 1
     renameSync(this.current, `${this.current}.${number}`)
-    writeFileSync(this.current, '')
+    closeSync(openSync(this.current, 'a'))
     return number
   }
 
   async forget(upTo: number): Promise<void> {
     for (const number of this.numbers()) if (number <= upTo) unlinkSync(`${this.current}.${number}`)
     this.forgotten = Math.max(this.forgotten, upTo)
+  }
+}
+
+/** The same, written by a real conmon whose bundle is the directory: it opens a new file when told by the FIFO `ctl`. */
+export class ConmonFiles extends OutputFiles {
+  override async rotate(): Promise<number> {
+    const number = (this.numbers().at(-1) ?? 0) + 1
+    renameSync(this.current, `${this.current}.${number}`)
+    writeFileSync(join(this.directory, 'ctl'), '2 0 0\n')
+    for (let tries = 0; tries < 500 && !existsSync(this.current); tries += 1) await sleep(2)
+    return number
   }
 }

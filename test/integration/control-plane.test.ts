@@ -75,7 +75,14 @@ describe('deploy', () => {
   })
 
   test('refuses reserved, malformed and too many environment variables, naming all of them', async () => {
-    const env = { SCF_X: '1', QCLOUD_X: '1', TENCENTCLOUD_X: '1', TECENTCLOUD_X: '1', '1A': '1', GOOD: 'x'.repeat(4096) }
+    const env = {
+      SCF_X: '1',
+      QCLOUD_X: '1',
+      TENCENTCLOUD_X: '1',
+      TECENTCLOUD_X: '1',
+      '1A': '1',
+      GOOD: 'x'.repeat(4096),
+    }
     const refused = await problem(
       await plane.request('PUT', `${FUNCTIONS}/env`, { image: 'default/env', settings: { env } }),
     )
@@ -147,7 +154,12 @@ describe('deploy', () => {
 
 describe('access', () => {
   test('asks for the token everywhere but at the health check and the token server', async () => {
-    for (const headers of [{}, { authorization: 'Bearer wrong' }, { authorization: TOKEN }, { authorization: 'Basic x' }]) {
+    for (const headers of [
+      {},
+      { authorization: 'Bearer wrong' },
+      { authorization: TOKEN },
+      { authorization: 'Basic x' },
+    ]) {
       const response = await plane.request('GET', FUNCTIONS, undefined, headers as Record<string, string>)
       expect(response.headers.get('www-authenticate')).toBe('Bearer')
       expect(await problem(response)).toMatchObject({ status: 401, code: 'unauthorized' })
@@ -316,7 +328,14 @@ describe('a web call', () => {
   })
 
   test('reaches it below /web/ with the prefix removed and the answer confined', async () => {
-    plane.runtime.webHeaders = ['Set-Cookie', 'a=1; Path=/; Domain=x', 'Set-Cookie', '__Host-b=2', 'Clear-Site-Data', '*']
+    plane.runtime.webHeaders = [
+      'Set-Cookie',
+      'a=1; Path=/; Domain=x',
+      'Set-Cookie',
+      '__Host-b=2',
+      'Clear-Site-Data',
+      '*',
+    ]
     const answer = await get('127.0.0.1', '/web/default/site/a?b')
     expect(answer).toContain('site GET /a?b /web/default/site')
     expect(answer).toContain('Set-Cookie: a=1; Path=/web/default/site/\r\n')
@@ -374,7 +393,11 @@ describe('the gateway refuses what two parsers could read in two ways', () => {
     ['two lengths', `${POST}Content-Length: 1\r\nContent-Length: 1\r\n\r\na`, 400],
     ['a signed length', `${POST}Content-Length: +1\r\n\r\na`, 400],
     ['a length list', `${POST}Content-Length: 1, 1\r\n\r\na`, 400],
-    ['HTTP/1.0 with Transfer-Encoding', 'POST / HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
+    [
+      'HTTP/1.0 with Transfer-Encoding',
+      'POST / HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      400,
+    ],
     ['a blank before the colon', `${GET}Host : localhost\r\n\r\n`, 400],
     ['a folded field', `${GET}Host: localhost\r\nX: a\r\n b\r\n\r\n`, 400],
     ['a control character in a field', `${GET}Host: localhost\r\nX: a\x01b\r\n\r\n`, 400],
@@ -394,11 +417,20 @@ describe('the gateway refuses what two parsers could read in two ways', () => {
   })
 
   test.each([
-    ['absolute-form for the same host', 'GET http://localhost/healthz HTTP/1.1\r\nHost: LOCALHOST\r\nConnection: close\r\n\r\n'],
+    [
+      'absolute-form for the same host',
+      'GET http://localhost/healthz HTTP/1.1\r\nHost: LOCALHOST\r\nConnection: close\r\n\r\n',
+    ],
     ['HTTP/1.0', 'GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n'],
     ['obs-text in a field', `${GET}Host: localhost\r\nX: \xe9\r\nConnection: close\r\n\r\n`],
-    ['Chunked in capitals', `${GET}Host: localhost\r\nTransfer-Encoding: CHUNKED\r\nConnection: close\r\n\r\n0\r\n\r\n`],
-    ['an upgrade to h2c, which is not taken', `${GET}Host: localhost\r\nConnection: upgrade, close\r\nUpgrade: h2c\r\n\r\n`],
+    [
+      'Chunked in capitals',
+      `${GET}Host: localhost\r\nTransfer-Encoding: CHUNKED\r\nConnection: close\r\n\r\n0\r\n\r\n`,
+    ],
+    [
+      'an upgrade to h2c, which is not taken',
+      `${GET}Host: localhost\r\nConnection: upgrade, close\r\nUpgrade: h2c\r\n\r\n`,
+    ],
   ])('but serves %s', async (_title, bytes) => {
     expect(await sendRaw(plane.port, bytes)).toMatch(/^HTTP\/1\.1 200 /)
   })
@@ -422,10 +454,14 @@ describe('the rest of the API', () => {
   test('lists, shows, and refuses to delete a namespace in use', async () => {
     await plane.request('PUT', '/v1/namespaces/team', {})
     await plane.request('PUT', '/v1/namespaces/team/functions/f', { image: 'team/f' })
-    expect(await problem(await plane.request('DELETE', '/v1/namespaces/team'))).toMatchObject({ code: 'namespace-in-use' })
+    expect(await problem(await plane.request('DELETE', '/v1/namespaces/team'))).toMatchObject({
+      code: 'namespace-in-use',
+    })
     await plane.request('DELETE', '/v1/namespaces/team/functions/f')
     expect((await plane.request('DELETE', '/v1/namespaces/team')).status).toBe(200)
-    const { namespaces } = (await (await plane.request('GET', '/v1/namespaces')).json()) as { namespaces: { name: string }[] }
+    const { namespaces } = (await (await plane.request('GET', '/v1/namespaces')).json()) as {
+      namespaces: { name: string }[]
+    }
     expect(namespaces.map(({ name }) => name)).not.toContain('team')
   })
 
@@ -446,7 +482,15 @@ describe('the rest of the API', () => {
 
   test('lists and stops instances', async () => {
     await deploy('echo')
-    const view = { id: '0123456789abcdef', version: '$LATEST', state: 'ready', ageMs: 1, memoryBytes: 2, calls: 3, reason: 'call' } as const
+    const view = {
+      id: '0123456789abcdef',
+      version: '$LATEST',
+      state: 'ready',
+      ageMs: 1,
+      memoryBytes: 2,
+      calls: 3,
+      reason: 'call',
+    } as const
     plane.runtime.instanceViews = [view]
     expect(await (await plane.request('GET', `${FUNCTIONS}/echo/instances`)).json()).toEqual({ instances: [view] })
     const absent = await plane.request('DELETE', `${FUNCTIONS}/echo/instances/ffffffffffffffff`)

@@ -1,8 +1,10 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { engineContract } from '../../runtime-shim/engines/contract.ts'
-import { ContractKit, listening, Probe } from '../../runtime-shim/engines/contract-kit.ts'
+import { ContractKit } from '../../runtime-shim/engines/contract-kit.ts'
+import { chooseRuntime, type OciRuntime } from '../../sandbox/index.ts'
 import { requireProgram } from '../helpers/programs.ts'
 import { makeRuncHarness, type RuncHarness } from '../helpers/runc-harness.ts'
 
@@ -13,6 +15,25 @@ describe.skipIf(!requireProgram('runc', 'conmon', 'mkfs.ext4'))('with runc', () 
   waitingSandboxes()
   imagesWithLinks()
 })
+
+const crun = await usableCrun()
+describe.skipIf(crun === undefined)('with crun', () => {
+  engineContract('crun', () => makeRuncHarness(crun === undefined ? {} : { runtime: crun }))
+})
+
+async function usableCrun(): Promise<OciRuntime | undefined> {
+  const scratch = mkdtempSync(join(tmpdir(), 'slipway-choose-'))
+  try {
+    const { runtime, reason } = await chooseRuntime('auto', 'c0ffee00', scratch)
+    if (runtime.name === 'crun') return runtime
+    console.warn(`the suite runs with runc only: ${reason}`)
+    return undefined
+  } catch {
+    return undefined // no runtime at all: said above
+  } finally {
+    rmSync(scratch, { recursive: true })
+  }
+}
 
 function waitingSandboxes(): void {
   describe('sandboxes that wait', () => {

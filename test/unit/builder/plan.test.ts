@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Detected } from '../../../builder/detect.ts'
+import type { Detected, Start } from '../../../builder/detect.ts'
 import { parsePackageJson } from '../../../builder/package-json.ts'
 import { planBuild } from '../../../builder/plan.ts'
 import { digestOf } from '../../../oci/index.ts'
@@ -21,7 +21,7 @@ describe('the plan of a build', () => {
   })
 
   it('starts a web function by its own command and finds programs of its dependencies', () => {
-    const start = { kind: 'command', command: ['next', 'start'], args: ['-p', '9000'], from: 'package.json' } as const
+    const start: Start = { kind: 'command', command: ['next', 'start'], args: ['-p', '9000'], from: 'package.json' }
     const plan = planBuild(detected({ type: 'web', start }), BASE, ADAPTER)
     expect(plan.changes).toMatchObject({ entrypoint: ['next', 'start'], cmd: ['-p', '9000'] })
     expect(plan.changes.env?.['PATH']).toMatch(/^\/var\/user\/node_modules\/\.bin:/)
@@ -37,6 +37,24 @@ describe('the plan of a build', () => {
       'none',
     )
     expect(none.startScript).toBeUndefined()
+  })
+
+  it.each([
+    ['git+https://host.example/a.git', true],
+    ['https://host.example/a.tgz', true],
+    ['github:owner/name', true],
+    ['owner/name', true],
+    ['file:../a', true],
+    ['./a', true],
+    ['workspace:*', true],
+    ['^1.2.3 || ~2', false],
+    ['npm:@scope/other@1', false],
+    ['latest', false],
+    ['', false],
+  ])('a dependency on "%s" is refused: %s', (specifier, refused) => {
+    const parse = (): unknown => parsePackageJson(JSON.stringify({ dependencies: { a: specifier } }))
+    if (refused) expect(parse).toThrow(expect.objectContaining({ code: 'build-unsupported' }))
+    else expect(parse).not.toThrow()
   })
 
   it('has one key for dependencies that mean the same, and another for any that do not', () => {

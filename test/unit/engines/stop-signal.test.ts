@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { stopSignal } from '../../../runtime-shim/engines/runc-instance.ts'
+import { stopSignal } from '../../../runtime-shim/engines/stop-signal.ts'
 
 it.each([
   [undefined, 15],

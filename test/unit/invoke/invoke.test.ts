@@ -20,6 +20,18 @@ describe('the answer of an event function', () => {
       '{"errorMessage":"boom","stackTrace":"at x"}',
       { ok: false, failure: { number: 430, message: 'boom', stackTrace: 'at x' } },
     ],
+    [
+      'an adapter says that the code cannot be loaded',
+      500,
+      '{"errorMessage":"no such file","statusCode":443}',
+      { ok: false, failure: { number: 443, message: 'no such file' } },
+    ],
+    [
+      'a function cannot claim a number of the platform',
+      500,
+      '{"errorMessage":"x","statusCode":200}',
+      { ok: false, failure: { number: 430, message: 'x' } },
+    ],
   ])('%s', (_title, status, body, outcome) => {
     expect(answer(status, body)).toEqual(outcome)
   })

@@ -38,13 +38,18 @@ describe('which call a line belongs to', () => {
     ['later than that', one, 200.001 + LATE_US / MS, undefined],
     ['before the overlap of two calls', overlap, 140, 'a'],
     ['in the overlap of two calls', overlap, 175, undefined],
-    ['just after the overlap: it may still be the ended one', overlap, 200 + HANDOVER_US / MS, undefined],
+    ['just after the overlap: it may still be the ended one', overlap, 199.999 + HANDOVER_US / MS, undefined],
     ['after the overlap', overlap, 200.001 + HANDOVER_US / MS, 'b'],
     ['late, after the last of two that overlapped', overlap, 301, 'b'],
     ['just after the next call began: it may be the last of the one before', inTurn, 200.2, undefined],
     ['well inside the next call', inTurn, 201, 'b'],
     ['a call that is still open', [[100, 'begin', 'a']], 5000, 'a'],
-    ['two calls that ended together', [...one.slice(0, 1), [100, 'begin', 'b'], [200, 'end', 'a'], [200.1, 'end', 'b']], 202, undefined],
+    [
+      'two calls that ended together',
+      [...one.slice(0, 1), [100, 'begin', 'b'], [200, 'end', 'a'], [200.1, 'end', 'b']],
+      202,
+      undefined,
+    ],
   ])('%s', (_when, events, atMs, expected) => {
     expect(calls(...events).of(atMs * MS, atMs * MS)?.requestId).toBe(expected)
   })

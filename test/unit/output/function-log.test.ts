@@ -1,4 +1,14 @@
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -18,7 +28,13 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
-function batch(instance: string, offset: number, texts: string[], timeUs = offset, requestId: string | null = null): Buffer {
+function batch(
+  instance: string,
+  offset: number,
+  texts: string[],
+  timeUs = offset,
+  requestId: string | null = null,
+): Buffer {
   const builder = new BatchBuilder()
   for (const text of texts) {
     builder.add({ stream: 'stdout', timeUs, requestId, continues: false, text: Buffer.from(text) })
@@ -26,7 +42,10 @@ function batch(instance: string, offset: number, texts: string[], timeUs = offse
   return builder.take(instance, { stdout: { file: 1, offset }, stderr: { file: 2, offset: offset + 1 } })
 }
 
-async function texts(log: FunctionLog, filter: { fromUs: number; toUs: number; requestId?: string } = everything): Promise<string[]> {
+async function texts(
+  log: FunctionLog,
+  filter: { fromUs: number; toUs: number; requestId?: string } = everything,
+): Promise<string[]> {
   const found: string[] = []
   for await (const line of storedLines(log, filter, { sequence: 0, offset: 0 })) found.push(line.text.toString())
   return found
@@ -127,7 +146,10 @@ describe('the log of a function', () => {
     const log = await FunctionLog.open(directory, limits)
     expect(log.attach(A)?.stdout.offset).toBe(500)
     expect(log.attach(B)?.stdout.offset).toBe(5)
-    expect((await texts(log)).map((text) => text.split(' ')[1])).toEqual(['friend', ...Array.from({ length: 50 }, (_, i) => String(i + 1))])
+    expect((await texts(log)).map((text) => text.split(' ')[1])).toEqual([
+      'friend',
+      ...Array.from({ length: 50 }, (_, i) => String(i + 1)),
+    ])
     expect((await texts(log, { fromUs: 490, toUs: 500 })).map((text) => text.split(' ')[1])).toEqual(['49', '50'])
     await log.close()
   })

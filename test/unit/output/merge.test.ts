@@ -4,13 +4,40 @@ import { LineMerge } from '../../../runtime-shim/output/merge.ts'
 
 const I = 'aaaaaaaaaaaaaaaa'
 
-function line(timeMs: number, text: string, requestId: string | null = null, instance = I): Parameters<LineMerge['addLine']>[0] {
+function line(
+  timeMs: number,
+  text: string,
+  requestId: string | null = null,
+  instance = I,
+): Parameters<LineMerge['addLine']>[0] {
   return { timeUs: timeMs * 1000, text: Buffer.from(text), requestId, instance, stream: 'stdout', continues: false }
 }
 
-function record(requestId: string, startedAtMs: number, durationMs: number, instance: string | null = I): InvocationRecord {
-  const rest = { callerRequestId: null, namespace: 'd', function: 'f', version: '1', kind: 'event' as const, statusCode: 200 }
-  return { ...rest, requestId, startedAtMs, durationMs, instance, errorMessage: null, memoryBytes: 0, memoryLimitMb: 128, coldStart: null }
+function record(
+  requestId: string,
+  startedAtMs: number,
+  durationMs: number,
+  instance: string | null = I,
+): InvocationRecord {
+  const rest = {
+    callerRequestId: null,
+    namespace: 'd',
+    function: 'f',
+    version: '1',
+    kind: 'event' as const,
+    statusCode: 200,
+  }
+  return {
+    ...rest,
+    requestId,
+    startedAtMs,
+    durationMs,
+    instance,
+    errorMessage: null,
+    memoryBytes: 0,
+    memoryLimitMb: 128,
+    coldStart: null,
+  }
 }
 
 function order(merge: LineMerge): string[] {
@@ -57,7 +84,18 @@ describe('merging lines', () => {
     merge.addLine(line(1001.6, 'of b', 'b'))
     merge.addLine(line(1003, 'of c', 'c'))
     expect(order(merge)).toEqual([
-      'START a', 'of a', 'END a', 'Report a', 'START b', 'of b', 'END b', 'Report b', 'START c', 'of c', 'END c', 'Report c',
+      'START a',
+      'of a',
+      'END a',
+      'Report a',
+      'START b',
+      'of b',
+      'END b',
+      'Report b',
+      'START c',
+      'of c',
+      'END c',
+      'Report c',
     ])
   })
 
@@ -83,7 +121,8 @@ describe('merging lines', () => {
     merge.addRecord(record('a', 1000, 0.5), true)
     merge.addLine(line(1001, 'late', 'a'))
     const times: number[] = []
-    for (let given = merge.next(); given !== undefined; given = merge.next()) times.push(...given.map(({ timeUs }) => timeUs))
+    for (let given = merge.next(); given !== undefined; given = merge.next())
+      times.push(...given.map(({ timeUs }) => timeUs))
     expect(times).toEqual(times.toSorted((a, b) => a - b))
   })
 })

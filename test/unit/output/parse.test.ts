@@ -17,7 +17,13 @@ function parse(bytes: Buffer, options: ConstructorParameters<typeof OutputParser
 describe('parsing conmon output', () => {
   it('reads time, stream and text of a whole line', () => {
     const [line] = parse(Buffer.from('2026-11-21T00:34:47.915381571+00:00 stdout F hello world\n'))
-    expect(line).toEqual({ stream: 'stdout', firstUs: T, lastUs: T, text: Buffer.from('hello world'), continues: false })
+    expect(line).toEqual({
+      stream: 'stdout',
+      firstUs: T,
+      lastUs: T,
+      text: Buffer.from('hello world'),
+      continues: false,
+    })
   })
 
   it.each([
@@ -38,7 +44,9 @@ describe('parsing conmon output', () => {
         conmonLine(T + 4, 'stdout', 'F', ''),
       ]),
     )
-    expect(lines.map(({ stream, firstUs, lastUs, text }) => [stream, firstUs - T, lastUs - T, text.toString()])).toEqual([
+    expect(
+      lines.map(({ stream, firstUs, lastUs, text }) => [stream, firstUs - T, lastUs - T, text.toString()]),
+    ).toEqual([
       ['stderr', 1, 3, 'uno due'],
       ['stdout', 0, 4, 'one two '],
     ])
@@ -52,9 +60,13 @@ describe('parsing conmon output', () => {
 
   it('gives a last line without newline at the end, also one that conmon had cut', () => {
     const whole = conmonLine(T, 'stdout', 'F', 'cut')
-    expect(parse(Buffer.concat([conmonLine(T, 'stderr', 'P', 'last')])).map((line) => [line.stream, line.text.toString(), line.continues])).toEqual([
-      ['stderr', 'last', false],
-    ])
+    expect(
+      parse(Buffer.concat([conmonLine(T, 'stderr', 'P', 'last')])).map((line) => [
+        line.stream,
+        line.text.toString(),
+        line.continues,
+      ]),
+    ).toEqual([['stderr', 'last', false]])
     expect(parse(whole.subarray(0, -1)).map((line) => line.text.toString())).toEqual(['cut'])
   })
 
@@ -75,7 +87,9 @@ describe('parsing conmon output', () => {
   })
 
   it('takes a line that is not of the format as stdout at the time of the line before', () => {
-    const lines = parse(Buffer.concat([conmonLine(T, 'stderr', 'F', 'a'), Buffer.from('garbage\n2026-13-99T00:00:00Z stdout F b\n')]))
+    const lines = parse(
+      Buffer.concat([conmonLine(T, 'stderr', 'F', 'a'), Buffer.from('garbage\n2026-13-99T00:00:00Z stdout F b\n')]),
+    )
     expect(lines.map(({ stream, firstUs, text }) => [stream, firstUs, text.toString()])).toEqual([
       ['stderr', T, 'a'],
       ['stdout', T, 'garbage'],
@@ -142,7 +156,9 @@ describe('parsing conmon output', () => {
         const after = [...second.push(bytes.subarray(from.offset)).map(copy), ...second.release(false).map(copy)]
         const whole = parse(bytes, { maxLineBytes: 100 })
         const textOf = (lines: ParsedLine[], stream: string): string =>
-          lines.map((line) => (line.stream === stream ? line.text.toString('hex') + (line.continues ? '' : '.') : '')).join('')
+          lines
+            .map((line) => (line.stream === stream ? line.text.toString('hex') + (line.continues ? '' : '.') : ''))
+            .join('')
         for (const stream of ['stdout', 'stderr']) {
           const joined = textOf([...before, ...after], stream)
           // a released line whose rest is empty has nothing to come

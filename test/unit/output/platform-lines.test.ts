@@ -31,7 +31,9 @@ describe('the platform lines of a call', () => {
   })
 
   it('tell of a failure by ERROR and Response before END', () => {
-    expect(endLines({ ...record, statusCode: 433, errorMessage: 'Invoking task timed out after 3 seconds' }).slice(0, 3)).toEqual([
+    expect(
+      endLines({ ...record, statusCode: 433, errorMessage: 'Invoking task timed out after 3 seconds' }).slice(0, 3),
+    ).toEqual([
       'ERROR RequestId:r-1 Result:433',
       'Response RequestId:r-1 RetMsg:{"errorCode":-1,"errorMessage":"Invoking task timed out after 3 seconds","requestId":"r-1","statusCode":433}',
       'END RequestId:r-1',
@@ -54,7 +56,14 @@ describe('the platform lines of a call', () => {
   })
 
   it('can be given with the names of the cloud service', () => {
-    const line = { namespace: 'default', function: 'hello', timeUs: 1_795_260_899_400_123, requestId: 'r-1', message: 'hi', isPlatform: false }
+    const line = {
+      namespace: 'default',
+      function: 'hello',
+      timeUs: 1_795_260_899_400_123,
+      requestId: 'r-1',
+      message: 'hi',
+      isPlatform: false,
+    }
     expect(toScfRecord({ ...line, record })).toEqual({
       SCF_FunctionName: 'hello',
       SCF_Namespace: 'default',
@@ -72,9 +81,11 @@ describe('the platform lines of a call', () => {
       SCF_RetryNum: 0,
     })
     expect(toScfRecord({ ...line, record: undefined })).toMatchObject({ SCF_StatusCode: 202, SCF_Duration: 0 })
-    expect(toScfRecord({ ...line, isPlatform: true, message: 'ERROR RequestId:r-1 Result:433', record })).toMatchObject({
-      SCF_Type: 'Platform',
-      SCF_Level: 'ERROR',
-    })
+    expect(toScfRecord({ ...line, isPlatform: true, message: 'ERROR RequestId:r-1 Result:433', record })).toMatchObject(
+      {
+        SCF_Type: 'Platform',
+        SCF_Level: 'ERROR',
+      },
+    )
   })
 })

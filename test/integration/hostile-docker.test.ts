@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe } from 'vitest'
-import { engineContract } from '../../runtime-shim/engines/contract.ts'
+import { hostileContract } from '../../runtime-shim/engines/hostile-contract.ts'
 import { makeDockerHarness } from '../helpers/docker-harness.ts'
 import { requireDocker, startTestDockerd, type TestDockerd } from '../helpers/dockerd.ts'
 
-describe.skipIf(!(await requireDocker()))('with a Docker Engine taken for one on another machine', () => {
+describe.skipIf(!(await requireDocker()))('with a Docker Engine on this machine', () => {
   let dockerd: TestDockerd
   beforeAll(async () => {
     dockerd = await startTestDockerd()
   })
   afterAll(() => dockerd?.close())
-  engineContract('docker', () => makeDockerHarness(dockerd, { local: false }))
+  hostileContract('docker', () => makeDockerHarness(dockerd))
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { runtimeMessage } from '../../../sandbox/conmon.ts'
+import { runtimeMessage } from '../../../sandbox/runtime-message.ts'
 
 describe('the message of the runtime', () => {
   it('is taken out of the log line that conmon passes on, unquoted', () => {
