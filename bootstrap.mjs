@@ -35,13 +35,18 @@ function fail(message, hint) {
 function nodeBinary() {
   const name = NODE_PACKAGES[`${process.platform}-${process.arch}`]
   if (name === undefined) {
-    fail(`${process.platform}-${process.arch} has no Node 26 package here`, 'Linux and macOS on x64 and arm64 are supported')
+    fail(
+      `${process.platform}-${process.arch} has no Node 26 package here`,
+      'Linux and macOS on x64 and arm64 are supported',
+    )
   }
   return join(modules, name, 'bin', 'node')
 }
 
 function lockDigest() {
-  return createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex')
+  return createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex')
 }
 
 function installed() {
@@ -66,7 +71,8 @@ function takeLock() {
       writeFileSync(join(lockDirectory, 'pid'), String(process.pid))
       return
     } catch (error) {
-      if (error.code !== 'EEXIST') fail(`cannot write to ${root}: ${error.message}`, 'the clone must be writable for the first start')
+      if (error.code !== 'EEXIST')
+        fail(`cannot write to ${root}: ${error.message}`, 'the clone must be writable for the first start')
     }
     let holder = 0
     try {
@@ -75,7 +81,8 @@ function takeLock() {
       // Just made, or just removed.
     }
     if (holder > 0 && !alive(holder)) rmSync(lockDirectory, { recursive: true, force: true })
-    if (Date.now() - began > WAIT_FOR_OTHER_MS) fail('another installation in this clone does not end', `remove ${lockDirectory}`)
+    if (Date.now() - began > WAIT_FOR_OTHER_MS)
+      fail('another installation in this clone does not end', `remove ${lockDirectory}`)
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
   }
 }
@@ -96,7 +103,8 @@ function installPackages() {
     })
     timer()
     if (result.error) fail(`npm cannot be started: ${result.error.message}`, 'install npm')
-    if (result.status !== 0) fail(`npm ci ended with ${result.status ?? result.signal}`, 'see its message above; start again to go on')
+    if (result.status !== 0)
+      fail(`npm ci ended with ${result.status ?? result.signal}`, 'see its message above; start again to go on')
     if (!existsSync(nodeBinary())) fail('npm ci left no Node 26', 'start again; if it stays so, remove node_modules')
     writeFileSync(stamp, lockDigest())
     process.stderr.write(`packages ready after ${((Date.now() - began) / 1000).toFixed(1)} s\n`)
@@ -113,14 +121,19 @@ function setIntervalSync(began) {
 }
 
 const [major] = process.versions.node.split('.').map(Number)
-if (major < 20) fail(`Node ${process.versions.node} is too old`, 'Node 20 or later is needed to begin; the rest is fetched')
+if (major < 20)
+  fail(`Node ${process.versions.node} is too old`, 'Node 20 or later is needed to begin; the rest is fetched')
 const [command = 'start', ...rest] = process.argv.slice(2)
 const target = TARGETS[command]
 if (target === undefined) fail(`unknown command "${command}"`, `one of: ${Object.keys(TARGETS).join(', ')}`)
 installPackages()
 
 const env = { ...process.env, NODE_OPTIONS: '', PATH: `${dirname(nodeBinary())}:${process.env.PATH}` }
-const child = spawn(nodeBinary(), [join(root, target[0]), ...target.slice(1), ...rest], { stdio: 'inherit', env, cwd: root })
+const child = spawn(nodeBinary(), [join(root, target[0]), ...target.slice(1), ...rest], {
+  stdio: 'inherit',
+  env,
+  cwd: root,
+})
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   // A terminal sends Ctrl-C to the whole group, another program to this process alone: the child takes two close ones as one.
   process.on(signal, () => child.kill(signal))

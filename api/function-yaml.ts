@@ -1,4 +1,4 @@
-import Type, { type Static } from 'typebox'
+import { type Static, Type } from 'typebox'
 import { Name } from './names.ts'
 import { Settings } from './version.ts'
 

@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { run } from '../common/index.ts'
+import { removeStale, run } from '../common/index.ts'
 import { type BuiltImage, type Digest, digestHex, type ImageConfig, type Manifest } from '../oci/index.ts'
 
 /** The image that a source function stands on, as this machine holds it. */
@@ -21,6 +21,7 @@ export interface BaseImage {
 export async function unpackBase(base: BaseImage, cacheDirectory: string, signal: AbortSignal): Promise<string[]> {
   const home = join(cacheDirectory, 'base-layers')
   mkdirSync(home, { recursive: true, mode: 0o700 })
+  removeStale(home, /-/)
   const directories: string[] = []
   for (const [index, layer] of base.image.layers.entries()) {
     const directory = join(home, digestHex(base.config.rootfs.diff_ids[index] ?? layer.digest))

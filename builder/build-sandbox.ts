@@ -11,7 +11,6 @@ import {
   makeSkeleton,
   mountImageRoot,
   type NetworkNamespaces,
-  type OciRuntime,
   ociSpec,
   seccompFilter,
   type TmpVolumes,
@@ -43,7 +42,6 @@ export interface SandboxMachine {
   namespaces: NetworkNamespaces
   volumes: TmpVolumes
   cgroups: Cgroups
-  runtime?: OciRuntime
 }
 
 export interface SandboxOptions {
@@ -107,7 +105,7 @@ export class BuildSandbox {
 
   /** Runs one program to its end. Throws `command-failed` with what it said last, `build-step-timeout`, or the abort reason. */
   async run(args: string[], env: Record<string, string>, onLine: (line: string) => void): Promise<void> {
-    const { runtime = detectRuntime(), cgroups } = this.#machine
+    const runtime = detectRuntime()
     const { signal, timeoutMs = STEP_TIMEOUT_MS } = this.#options
     signal.throwIfAborted()
     writeFileSync(this.#names.config, JSON.stringify(this.#spec(args, env)), { mode: 0o600 })
@@ -115,7 +113,7 @@ export class BuildSandbox {
     const end = AbortSignal.any([signal, deadline])
     // Killing the container ends the runtime; killing the runtime would leave the container.
     const kill = setInterval(() => {
-      if (end.aborted) cgroups.killAll(this.#names.cgroup).catch(() => undefined)
+      if (end.aborted) this.#machine.cgroups.killAll(this.#names.cgroup).catch(() => undefined)
     }, 100)
     try {
       const { bundle, state, id } = this.#names

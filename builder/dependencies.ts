@@ -33,8 +33,8 @@ export interface DependencyTools {
   cache: LayerCache
   cacheDirectory: string
   /** Unpacked layers of the base, lowest first. */
-  baseLayers(base: BaseImage, signal: AbortSignal): Promise<string[]>
-  note(text: string): void
+  baseLayers: (base: BaseImage) => Promise<string[]>
+  note: (text: string) => void
 }
 
 const DESTINATION = 'var/user/node_modules'
@@ -57,7 +57,7 @@ export async function dependencyLayer(
   if (known !== undefined) return { layer: known, reused: true, resolvedLock: undefined }
   const settings = await readNpmSettings(process.env, signal)
   const sandbox = await BuildSandbox.open(tools.machine, {
-    layers: await tools.baseLayers(request.base, signal),
+    layers: await tools.baseLayers(request.base),
     image: request.base.config.config ?? {},
     tool: await npmDirectory(tools.cacheDirectory, signal),
     lent: { 'ca.pem': settings.certificates },

@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { AppError, messageOf, run } from '../common/index.ts'
+import { AppError, messageOf, removeStale, run } from '../common/index.ts'
 import { normalMode } from '../oci/index.ts'
 import { lentVariables } from './npm-settings.ts'
 
@@ -16,6 +16,7 @@ export async function npmDirectory(cacheDirectory: string, signal: AbortSignal):
   const npm = join(home, 'node_modules/npm')
   if (existsSync(npm)) return npm
   mkdirSync(cacheDirectory, { recursive: true, mode: 0o700 })
+  removeStale(cacheDirectory, /^npm-[\d.]+-/)
   const making = mkdtempSync(`${home}-`)
   try {
     const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lock', '--no-save', '--global=false']

@@ -1,5 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
 
 /** Writes a file so that after a crash it is either the old or the new one, whole: temporary file, fsync, rename. */
 export function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o600): void {
@@ -15,4 +26,16 @@ export function writeFileAtomic(path: string, data: string | Uint8Array, mode = 
     closeSync(fd)
   }
   renameSync(temporary, path)
+}
+
+/** Longer than anything takes to be made: what is older was left behind by a process that was killed. */
+const STALE_MS = 60 * 60_000
+
+/** Removes files and directories of unfinished work (names that match `pattern`) that an hour has not touched. */
+export function removeStale(directory: string, pattern: RegExp): void {
+  for (const name of readdirSync(directory).filter((candidate) => pattern.test(candidate))) {
+    const path = join(directory, name)
+    const changedMs = lstatSync(path, { throwIfNoEntry: false })?.ctimeMs ?? Number.POSITIVE_INFINITY
+    if (Date.now() - changedMs > STALE_MS) rmSync(path, { recursive: true, force: true })
+  }
 }

@@ -102,7 +102,7 @@ function ipv6Bytes(address: string): Buffer {
   const groups = (part: string): string[] => (part === '' ? [] : part.split(':'))
   const front = groups(head)
   const back = tail === undefined ? [] : groups(tail)
-  const middle = new Array<string>(8 - front.length - back.length).fill('0')
+  const middle = Array.from({ length: 8 - front.length - back.length }, () => '0')
   const all = tail === undefined ? front : [...front, ...middle, ...back]
   const buffer = Buffer.alloc(16)
   for (const [index, group] of all.entries()) buffer.writeUInt16BE(Number.parseInt(group, 16), index * 2)
@@ -517,7 +517,7 @@ export function setModifiedTimeOf(fd: number, seconds: number, nanoseconds: numb
 }
 
 export function setExtendedAttribute(path: FilePath, name: string, value: Uint8Array): void {
-  check(files.lsetxattr(cPath(path), name, value, value.length, 0), 'lsetxattr', `${name} of ${path}`)
+  check(files.lsetxattr(cPath(path), name, value, value.length, 0), 'lsetxattr', `${name} of ${String(path)}`)
 }
 
 /** The value, or undefined when the entry has no such attribute. */
@@ -527,7 +527,7 @@ export function getExtendedAttribute(path: FilePath, name: string): Buffer | und
   if (length >= 0) return Buffer.from(value.subarray(0, length))
   const errno = lastErrno()
   if (errno === 'ENODATA' || errno === 'EOPNOTSUPP') return undefined
-  check(-1, 'lgetxattr', `${name} of ${path}`)
+  check(-1, 'lgetxattr', `${name} of ${String(path)}`)
   return undefined
 }
 
@@ -541,16 +541,16 @@ export function listExtendedAttributes(path: FilePath): string[] {
 }
 
 export function removeExtendedAttribute(path: FilePath, name: string): void {
-  check(files.lremovexattr(cPath(path), name), 'lremovexattr', `${name} of ${path}`)
+  check(files.lremovexattr(cPath(path), name), 'lremovexattr', `${name} of ${String(path)}`)
 }
 
 /** An overlay whiteout, a character device 0/0: the one device node that needs no CAP_MKNOD. */
 export function makeWhiteout(path: FilePath): void {
-  check(files.mknod(cPath(path), 0o020_000, 0), 'mknod', `whiteout ${path}`)
+  check(files.mknod(cPath(path), 0o020_000, 0), 'mknod', `whiteout ${String(path)}`)
 }
 
 export function makeFifo(path: FilePath, mode: number): void {
-  check(files.mknod(cPath(path), 0o010_000 | mode, 0), 'mknod', `fifo ${path}`)
+  check(files.mknod(cPath(path), 0o010_000 | mode, 0), 'mknod', `fifo ${String(path)}`)
 }
 
 /** flock(2) without waiting: false when another open file holds the lock. It ends with the descriptor, so a dead holder leaves none. */
@@ -582,17 +582,7 @@ export function openProcess(pid: number): number | undefined {
 /** Sends a signal, by name (`SIGTERM`) or number, to the process of `openProcess`. False when it has ended. */
 export function signalProcess(pidfd: number, signal: NodeJS.Signals | number): boolean {
   const number = typeof signal === 'number' ? signal : os.signals[signal]
-  const result = c.syscall(
-    SYS_pidfd_send_signal,
-    'int',
-    pidfd,
-    'int',
-    number,
-    'const char *',
-    null,
-    'unsigned int',
-    0,
-  )
+  const result = c.syscall(SYS_pidfd_send_signal, 'int', pidfd, 'int', number, 'const char *', null, 'unsigned int', 0)
   if (Number(result) === 0) return true
   const errno = lastErrno()
   if (errno === 'ESRCH') return false
@@ -633,7 +623,10 @@ export function openInRoot(root: number, path: string, options: OpenInRoot = {})
   if (fd >= 0) return fd
   const errno = lastErrno()
   if (['ENOENT', 'ELOOP', 'ENOTDIR', 'EXDEV', 'ENXIO', 'EACCES', 'ENAMETOOLONG'].includes(errno)) return undefined
-  throw new AppError(`openat2 ${path} failed: ${errno}`, { code: 'syscall-failed', details: { call: 'openat2', errno } })
+  throw new AppError(`openat2 ${path} failed: ${errno}`, {
+    code: 'syscall-failed',
+    details: { call: 'openat2', errno },
+  })
 }
 
 // --- sparse files: lseek(2) SEEK_DATA, SEEK_HOLE

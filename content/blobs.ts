@@ -1,11 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { errnoOf, writeFileAtomic } from '../common/index.ts'
 import { type Digest, digestOf } from '../oci/index.ts'
-import { blobPath, type ContentLayout } from './layout.ts'
+import { blobPath, type ContentLayout, isThere } from './layout.ts'
 
 export function storeBlob(layout: ContentLayout, digest: Digest, bytes: Uint8Array): void {
   const path = blobPath(layout, digest)
-  if (!existsSync(path)) writeFileAtomic(path, bytes)
+  if (!isThere(path)) writeFileAtomic(path, bytes)
 }
 
 /** The bytes, or undefined when they are not here or not those of the digest any more. */

@@ -1,5 +1,5 @@
 import type { Digest, ImageConfig } from '../oci/index.ts'
-import type { Credential } from '../registry-auth/credential.ts'
+import type { Credential } from '../registry-auth/index.ts'
 
 /** What is to be made local: one platform's manifest, or an index that leads to one, by digest. */
 export interface PullRequest {

@@ -60,8 +60,9 @@ export class ImagePuller {
     try {
       const image = await loadImage(client, repository, source.digest, machinePlatform())
       await this.#pullImage(image, source.digest, fetch, signal)
-      fetch.figures.pullMs = performance.now() - startedMs
-      return fetch.figures
+      const figures = { ...fetch.figures, pullMs: performance.now() - startedMs }
+      this.#log.info({ repository, digest: source.digest, ...figures }, 'image made local')
+      return figures
     } finally {
       await client.close()
     }
@@ -87,7 +88,6 @@ export class ImagePuller {
         writeRecord(layout, manifest, { version: 1, kind: 'image', manifest, config, sizeBytes, layers, sources })
         if (asked !== manifest) writeRecord(layout, asked, { version: 1, kind: 'index', manifest })
       })
-      this.#log.info({ manifest, layers: layers.length, ...fetch.figures }, 'image made local')
     } finally {
       done()
     }

@@ -1,9 +1,9 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Static, Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { bootId } from '../common/index.ts'
-import { type ContentLayout, layerPath } from './layout.ts'
+import { type ContentLayout, isThere, layerPath } from './layout.ts'
 
 const Path = Type.String({ maxLength: 8192 })
 const Notes = Type.Object({
@@ -49,12 +49,12 @@ export function readLayerRecord(layout: ContentLayout, name: string): LayerRecor
 }
 
 export function hasLayer(layout: ContentLayout, name: string): boolean {
-  return existsSync(layerPath(layout, name))
+  return isThere(layerPath(layout, name))
 }
 
 /** Whether all of it is known to have reached the disk. */
 export function isDurable(layout: ContentLayout, name: string): boolean {
-  return existsSync(join(layerPath(layout, name), 'durable'))
+  return isThere(join(layerPath(layout, name), 'durable'))
 }
 
 export function markDurable(layout: ContentLayout, name: string): void {

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { bootId, identify, type ProcessIdentity } from '../common/index.ts'
 import { type Digest, digestHex } from '../oci/index.ts'
@@ -69,6 +69,14 @@ export function layerPath(layout: ContentLayout, name: string): string {
 /** What an overlay mounts of a layer. */
 export function layerTree(layout: ContentLayout, name: string): string {
   return join(layout.layers, name, 'tree')
+}
+
+/**
+ * Whether there is something. Not `existsSync`: that asks access(2), which judges a process with another user than root as if it had no
+ * capabilities, so that the worker would find nothing in directories of root.
+ */
+export function isThere(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined
 }
 
 /** `PID-TICKS-BOOT`: a process that no other can be taken for, also after a restart of the machine. */

@@ -8,7 +8,7 @@ import {
   type Reference,
   RegistryClient,
 } from '../oci/index.ts'
-import type { CredentialSource } from '../registry-auth/credential.ts'
+import type { CredentialSource } from '../registry-auth/index.ts'
 import type { ImageResolver } from './ports.ts'
 
 export interface RegistryResolverOptions {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeFileAtomic } from '../common/index.ts'
+import { removeStale, writeFileAtomic } from '../common/index.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { type LayerOptions, type WrittenLayer, writeLayerFile } from './layer.ts'
 import type { LayerEntry } from './layer-entries.ts'
@@ -12,6 +12,9 @@ export interface CachedLayer extends WrittenLayer {
   /** What its maker wanted to remember with it. */
   facts: Record<string, unknown>
 }
+
+/** A layer that was asked for within this time may be on its way into a registry. */
+const IN_USE_MS = 60 * 60_000
 
 /** Part of every key: other rules for layers make other bytes of the same entries. */
 const FORMAT = 1
@@ -53,8 +56,9 @@ export class LayerCache {
     return layer
   }
 
-  /** Removes the layers that were used longest ago until at most `maxBytes` remain. */
+  /** Removes the layers that were used longest ago until at most `maxBytes` remain, none that was used within the last hour. */
   trim(maxBytes: number): void {
+    removeStale(this.#directory, /\.tmp$/)
     const layers = readdirSync(this.#directory)
       .filter((name) => name.endsWith('.json'))
       .map((name) => ({ stem: join(this.#directory, name.slice(0, -'.json'.length)), usedMs: 0, bytes: 0 }))
@@ -64,7 +68,7 @@ export class LayerCache {
     }
     let total = layers.reduce((sum, { bytes }) => sum + bytes, 0)
     for (const layer of layers.toSorted((a, b) => a.usedMs - b.usedMs)) {
-      if (total <= maxBytes) return
+      if (total <= maxBytes || Date.now() - layer.usedMs < IN_USE_MS) return
       rmSync(`${layer.stem}.json`, { force: true })
       rmSync(`${layer.stem}.tar.gz`, { force: true })
       total -= layer.bytes

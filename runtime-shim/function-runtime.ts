@@ -3,7 +3,7 @@ import type { InvocationResult, Version } from '../api/index.ts'
 import { type Logger, messageOf } from '../common/index.ts'
 import type { HostClient } from './host/host-client.ts'
 import type { InstanceInfo } from './host/port.ts'
-import { Instance, type InstallationIdentity, LeaseFile, VersionPool } from './instances/index.ts'
+import { type InstallationIdentity, Instance, LeaseFile, VersionPool } from './instances/index.ts'
 import type { CallContext } from './invoke/call.ts'
 import { invokeEvent } from './invoke/event.ts'
 import type { EventCall, InstanceView, PullCredentials, RecordSink, Runtime, WebCall } from './invoke/runtime.ts'
@@ -67,11 +67,20 @@ export class FunctionRuntime implements Runtime {
 
   async invokeEvent(version: Version, call: EventCall): Promise<InvocationResult> {
     const sinceMs = Date.now()
-    const { instance, ...result } = await invokeEvent(this.#context, this.#pool(version), version, call, this.#options.sink)
+    const { instance, ...result } = await invokeEvent(
+      this.#context,
+      this.#pool(version),
+      version,
+      call,
+      this.#options.sink,
+    )
     if (!call.tail || instance === null) return result
     const { namespace, function: name } = version
     const { requestId } = call
-    return { ...result, logTail: await this.#options.output.tailOf(instance, { namespace, function: name, requestId, sinceMs }) }
+    return {
+      ...result,
+      logTail: await this.#options.output.tailOf(instance, { namespace, function: name, requestId, sinceMs }),
+    }
   }
 
   forwardWeb(version: Version, request: IncomingMessage, response: ServerResponse, call: WebCall): Promise<void> {
@@ -199,7 +208,9 @@ export class FunctionRuntime implements Runtime {
     if (info.leasedUntilMs !== null && info.leasedUntilMs > Date.now()) return
     this.#options.host
       .call('stop', { id: info.id, graceMs: 2_000, reason: 'not needed after restart' })
-      .catch((thrown: unknown) => this.#options.logger.error({ instance: info.id, err: messageOf(thrown) }, 'stop failed'))
+      .catch((thrown: unknown) =>
+        this.#options.logger.error({ instance: info.id, err: messageOf(thrown) }, 'stop failed'),
+      )
   }
 
   #exited(id: string, exit: { code: number; signal: string | null; oom: boolean }): void {

@@ -1,4 +1,4 @@
-import { closeSync, readdirSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, openProcess, signalProcess } from '../common/index.ts'
 import type { InstanceNames } from './names.ts'
@@ -6,13 +6,16 @@ import type { InstanceNames } from './names.ts'
 const END_TIMEOUT_MS = 5_000
 
 /**
- * Pids of every conmon and OCI runtime process that works on this instance, found by the bundle in its arguments. A scan of /proc (about 10 µs
- * a process): the pid files tell less, since a process killed in the middle of a creation leaves ones that are not written yet.
+ * Pids of conmon and OCI runtime processes that work on this instance, recognised by the bundle in their arguments. Once a creation is complete there
+ * is only conmon, whose pid is written down; before that any process may be at work, and only a scan of /proc (about 10 µs a process) finds it.
  */
 export function monitorProcesses(names: InstanceNames): number[] {
-  return readdirSync('/proc').flatMap((entry) =>
-    /^\d+$/.test(entry) && works(entry, names.bundle) ? [Number(entry)] : [],
-  )
+  const candidates = existsSync(names.pidFile) ? [readMonitorPid(names)] : readdirSync('/proc')
+  return candidates.filter((entry) => /^\d+$/.test(entry) && works(entry, names.bundle)).map(Number)
+}
+
+function readMonitorPid(names: InstanceNames): string {
+  return existsSync(names.monitorPidFile) ? readFileSync(names.monitorPidFile, 'latin1').trim() : ''
 }
 
 function works(pid: string, bundle: string): boolean {

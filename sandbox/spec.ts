@@ -9,6 +9,7 @@ import type { RunUser } from './users.ts'
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 /** MAX_ARG_STRLEN of execve(2), end of string included. */
 const MAX_STRING_BYTES = 128 * 1024
+const HOSTNAME = /^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$/
 export const SHM_BYTES = 64 * 1024 * 1024
 /** Above every process of the platform, so that under lack of memory on the whole machine functions go first. */
 export const OOM_SCORE = 500
@@ -63,6 +64,7 @@ interface Mount {
 
 /** The configuration of the OCI runtime (runtime-spec config.md) for an instance. Throws `instance-create-failed` for what cannot be executed. */
 export function ociSpec(spec: ContainerSpec, walls: Walls): object {
+  if (!HOSTNAME.test(spec.hostname)) throw refused(`"${spec.hostname.slice(0, 80)}" is no host name`, 'choose another')
   const openFiles = Math.min(spec.openFiles, walls.maxOpenFiles)
   return {
     ociVersion: '1.0.2',

@@ -6,7 +6,18 @@ import { describe, expect, it } from 'vitest'
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 
 /** DESIGN: a folder imports only folders above it. `builder` and `runtime-shim` are siblings; base images see only the ground. */
-const ORDER = ['common', 'oci', 'api', 'registry-auth', 'content', 'sandbox', 'builder', 'runtime-shim', 'control-plane', 'cli']
+const ORDER = [
+  'common',
+  'oci',
+  'api',
+  'registry-auth',
+  'content',
+  'sandbox',
+  'builder',
+  'runtime-shim',
+  'control-plane',
+  'cli',
+]
 const EXTRA: Record<string, readonly string[]> = {
   'base-images': ['common', 'oci'],
 }
@@ -101,7 +112,9 @@ describe('the architecture', () => {
         queue.push(target)
       }
     }
-    const wrong = [...reached].filter((file) => /^(sandbox|content|builder)\/|^runtime-shim\/engines\/(?!engine\.ts)/.test(file))
+    const wrong = [...reached].filter((file) =>
+      /^(sandbox|content|builder)\/|^runtime-shim\/engines\/(?!engine\.ts)/.test(file),
+    )
     expect(wrong.map((file) => chains.get(file))).toEqual([])
   })
 })

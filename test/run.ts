@@ -92,7 +92,9 @@ async function main(): Promise<number> {
     const { passed, failed } = await run()
     total.passed += passed
     total.failed += failed
-    console.error(`── ${name}: ${failed === 0 ? 'ok' : `${failed} failed`} (${((Date.now() - began) / 1_000).toFixed(1)} s)`)
+    console.error(
+      `── ${name}: ${failed === 0 ? 'ok' : `${failed} failed`} (${((Date.now() - began) / 1_000).toFixed(1)} s)`,
+    )
   }
   console.log(`${total.passed} passed, ${total.failed} failed`)
   return total.failed === 0 ? 0 : 1

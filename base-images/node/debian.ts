@@ -1,6 +1,6 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { AppError, messageOf, run } from '../../common/index.ts'
+import { AppError, messageOf, removeStale, run } from '../../common/index.ts'
 import { type LayerEntry, treeEntries } from '../../oci/index.ts'
 import { type AptSetup, formatDeb822 } from './apt-sources.ts'
 
@@ -39,6 +39,7 @@ export interface DebianTree {
  * No maintainer script runs; what they would have made and a function needs is made here. Needs root. Throws `base-image-failed`.
  */
 export async function unpackDebian(apt: AptSetup, scratch: string, signal?: AbortSignal): Promise<DebianTree> {
+  removeStale(scratch, /^debian-/)
   const work = mkdtempSync(join(scratch, 'debian-'))
   const close = (): void => rmSync(work, { recursive: true, force: true })
   try {

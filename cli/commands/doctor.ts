@@ -12,7 +12,7 @@ export const doctor = defineCommand({
   run: async (context, values, positionals) => {
     expectPositionals(positionals, [])
     const directory = defaultDataDirectory(context.env, process.getuid?.() ?? -1, homedir())
-    const checks = await examine(directory, engineName(values.engine))
+    const checks = examine(directory, engineName(values.engine))
     const fit = checks.every(({ state }) => state !== 'error')
     const rows = checks.map(({ state, name, message, hint }) => [
       { ok: '✓', warning: '!', error: '✗' }[state],

@@ -46,7 +46,7 @@ export const logs = defineCommand({
 export function sinceMs(text: string, nowMs: number): number {
   const [, count = '', unit = ''] = /^([0-9]{1,6})([smhd])$/.exec(text) ?? []
   if (count !== '') return Math.max(0, nowMs - Number(count) * (UNITS_MS[unit] ?? 0))
-  const instant = Date.parse(text)
+  const instant = /^\d{4}-\d{2}-\d{2}(?:T|$)/.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(instant)) throw usageError(`--since is 30s, 5m, 2h, 1d or an ISO time, not "${text}"`)
   return instant
 }

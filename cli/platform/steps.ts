@@ -7,7 +7,11 @@ export class Steps {
   }
 
   /** Runs one step; its line says the time, and `detail` of its result where there is one. */
-  async run<T>(name: string, work: (say: (detail: string) => void) => Promise<T>, detail?: (value: T) => string): Promise<T> {
+  async run<T>(
+    name: string,
+    work: (say: (detail: string) => void) => Promise<T>,
+    detail?: (value: T) => string,
+  ): Promise<T> {
     const began = Date.now()
     const still = setInterval(() => this.#write(`  … ${name} (${seconds(began)})\n`), 3_000)
     const first = setTimeout(() => this.#write(`  … ${name}\n`), 800)

@@ -35,7 +35,12 @@ export async function up(options: UpOptions): Promise<number> {
     })
   }
   const { afterReady: _, dataDirectory: __, ...rest } = options
-  const config: HostConfig = { ...rest, dataDirectory: paths.root, codeDirectory: CODE_DIRECTORY, parentPid: process.pid }
+  const config: HostConfig = {
+    ...rest,
+    dataDirectory: paths.root,
+    codeDirectory: CODE_DIRECTORY,
+    parentPid: process.pid,
+  }
   const parent = new Parent(config, paths)
   const ended = endOnSignal(parent, steps)
   await steps.run('supervisor, server and registry', () => parent.start())

@@ -24,7 +24,8 @@ export async function installPackages(packages: readonly SystemPackage[], say: (
     await retry(
       async (attempt) => {
         if (attempt > 1) say('trying again')
-        if (attempt > 1 || !(await listsArePresent(names))) await run('apt-get', ['update'], { timeoutMs: 5 * MINUTES, env: ENVIRONMENT })
+        if (attempt > 1 || !(await listsArePresent(names)))
+          await run('apt-get', ['update'], { timeoutMs: 5 * MINUTES, env: ENVIRONMENT })
         await run('apt-get', ['install', '-f', ...APT, ...names], { timeoutMs: 15 * MINUTES, env: ENVIRONMENT })
       },
       { attempts: 3, baseMs: 2_000, retryable: () => true },

@@ -43,21 +43,35 @@ function system(machine: Machine): Check {
     return bad('system', `${machine.platform} has no runc`, 'use the Docker engine: slipway up --engine docker')
   }
   if (isDebian(machine)) return ok('system', `Linux, ${machine.distribution[0]}`)
-  return weak('system', 'not Debian or Ubuntu: packages are not installed for you', 'install what "packages" names by hand')
+  return weak(
+    'system',
+    'not Debian or Ubuntu: packages are not installed for you',
+    'install what "packages" names by hand',
+  )
 }
 
 function rights(machine: Machine, engine: 'runc' | 'docker'): Check {
   if (machine.uid === 0) return ok('rights', 'root: the server runs as a user of its own without any capability')
-  const works = machine.dockerSocket ? 'the Docker engine works without root: slipway up --engine docker' : 'run as root'
+  const works = machine.dockerSocket
+    ? 'the Docker engine works without root: slipway up --engine docker'
+    : 'run as root'
   if (engine === 'runc') return bad('rights', 'not root: the runc engine needs it', works)
-  return weak('rights', 'not root: server and supervisor run as the same user', 'run as root for the full walls between them')
+  return weak(
+    'rights',
+    'not root: server and supervisor run as the same user',
+    'run as root for the full walls between them',
+  )
 }
 
 function kernel(machine: Machine): Check {
   const [major = 0, minor = 0] = machine.kernel.split('.').map((part) => Number.parseInt(part, 10))
   const [needMajor, needMinor] = OLDEST_KERNEL
   if (major > needMajor || (major === needMajor && minor >= needMinor)) return ok('kernel', machine.kernel)
-  return bad('kernel', `kernel ${machine.kernel} is too old: ${needMajor}.${needMinor} or later is needed`, 'upgrade the kernel')
+  return bad(
+    'kernel',
+    `kernel ${machine.kernel} is too old: ${needMajor}.${needMinor} or later is needed`,
+    'upgrade the kernel',
+  )
 }
 
 function overlay(machine: Machine): Check {
@@ -75,14 +89,19 @@ function packages(machine: Machine): Check {
   if (missing.length === 0) return ok('packages', 'every program is installed')
   const names = missing.join(' ')
   const message = `missing: ${missing.join(', ')}`
-  if (isDebian(machine) && machine.uid === 0) return weak('packages', message, `they are installed by npm start, or: apt-get install ${names}`)
+  if (isDebian(machine) && machine.uid === 0)
+    return weak('packages', message, `they are installed by npm start, or: apt-get install ${names}`)
   return bad('packages', message, `install them as root: apt-get install ${names}`)
 }
 
 function disk(machine: Machine): Check {
   const free = `${(machine.freeBytes / 1024 ** 3).toFixed(1)} GB free`
   if (machine.freeBytes >= MIN_FREE_BYTES) return ok('disk', free)
-  return bad('disk', `only ${free} where the data directory lies: 2 GB are needed`, 'make room, or name another place with SLIPWAY_DATA')
+  return bad(
+    'disk',
+    `only ${free} where the data directory lies: 2 GB are needed`,
+    'make room, or name another place with SLIPWAY_DATA',
+  )
 }
 
 function dataDirectory(machine: Machine): Check {
@@ -93,5 +112,9 @@ function dataDirectory(machine: Machine): Check {
 function clock(machine: Machine): Check {
   const now = new Date(machine.nowMs).toISOString()
   if (machine.nowMs >= EARLIEST_MS && machine.nowMs < LATEST_MS) return ok('clock', now)
-  return bad('clock', `the clock says ${now}: tokens and certificates would be refused`, 'set the clock, for example with timedatectl')
+  return bad(
+    'clock',
+    `the clock says ${now}: tokens and certificates would be refused`,
+    'set the clock, for example with timedatectl',
+  )
 }

@@ -76,20 +76,27 @@ function collect(request: IncomingMessage, options: ReadBodyOptions, hold: (byte
       hold(length)
       chunks.push(chunk)
     } catch (thrown) {
+      settle()
       reject(thrown)
     }
   }
-  const onEnd = (): void => resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))
-  const onClose = (): void => reject(cut('the connection ended within the body'))
-  const timer = setTimeout(
-    () => reject(cut(`the body did not end within ${options.timeoutMs / 1_000} s`)),
-    options.timeoutMs,
-  )
-  request.on('data', onData).once('end', onEnd).once('close', onClose).once('error', onClose)
-  return promise.finally(() => {
+  const onEnd = (): void => {
+    settle()
+    resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))
+  }
+  const fail = (why: string): void => {
+    settle()
+    reject(cut(why))
+  }
+  const onClose = (): void => fail('the connection ended within the body')
+  const timer = setTimeout(fail, options.timeoutMs, `the body did not end within ${options.timeoutMs / 1_000} s`)
+  // At once, not in a promise's turn: `close` follows `end` before that and would make an error for each call.
+  const settle = (): void => {
     clearTimeout(timer)
-    request.off('data', onData).off('end', onEnd).off('close', onClose)
-  })
+    request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
+  }
+  request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)
+  return promise
 }
 
 /**

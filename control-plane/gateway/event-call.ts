@@ -11,7 +11,7 @@ import {
   violationsOf,
 } from '../../api/index.ts'
 import { AppError, toAppError } from '../../common/index.ts'
-import type { RecordSink, Runtime } from '../../runtime-shim/invoke/runtime.ts'
+import type { RecordSink, Runtime } from '../../runtime-shim/index.ts'
 import type { AccessControl } from '../access.ts'
 import type { Snapshot } from '../store/store.ts'
 import { serverTiming } from './answer.ts'
@@ -191,12 +191,12 @@ function sendResult(request: IncomingMessage, response: ServerResponse, result: 
     response.destroy()
     return
   }
-  const body = Buffer.from(JSON.stringify(result))
+  const body = JSON.stringify(result)
   const timing =
     request.headers['x-slipway-timing'] === undefined ? undefined : serverTiming(result.durationMs, result.coldStart)
   response.writeHead(status, {
     'content-type': 'application/json',
-    'content-length': body.length,
+    'content-length': Buffer.byteLength(body),
     'x-request-id': result.requestId,
     'x-slipway-status': String(result.statusCode),
     ...(timing === undefined ? {} : { 'server-timing': timing }),

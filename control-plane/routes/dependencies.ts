@@ -1,5 +1,5 @@
 import type { Logger } from '../../common/index.ts'
-import type { Runtime } from '../../runtime-shim/invoke/runtime.ts'
+import type { Runtime } from '../../runtime-shim/index.ts'
 import type { PublicAddress } from '../function-view.ts'
 import type { ImageResolver, LogReader, PlatformStatus, RegistryAccess } from '../ports.ts'
 import type { Store } from '../store/store.ts'

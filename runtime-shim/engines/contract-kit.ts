@@ -5,7 +5,7 @@ import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest, ImageConfig } from '../../oci/index.ts'
-import type { Credential } from '../../registry-auth/credential.ts'
+import type { Credential } from '../../registry-auth/index.ts'
 import type { DialOutcome, Engine, EngineInstance, InstanceSpec } from './engine.ts'
 
 /** What an engine's test provides so that the contract suites can run against it. */

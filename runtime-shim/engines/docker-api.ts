@@ -67,22 +67,20 @@ export class DockerApi {
   }
 
   /**
-   * Opens an answer that goes on for as long as it likes; only its beginning is bounded. Undefined when the object does not exist or is
-   * being removed.
-   * Aborting `signal` ends it with an error.
+   * Opens an answer that goes on for as long as it likes; only its beginning is bounded. Aborting `signal` ends it with an error. Throws as
+   * `call` does.
    */
   async openStream(
     what: string,
     open: (signal: AbortSignal) => Promise<NodeJS.ReadableStream>,
     signal: AbortSignal,
-  ): Promise<Readable | undefined> {
+  ): Promise<Readable> {
     const late = new AbortController()
     const timer = setTimeout(() => late.abort(), CALL_TIMEOUT_MS)
     try {
       const stream = await open(AbortSignal.any([this.closing, signal, late.signal]))
       return stream as Readable
     } catch (thrown) {
-      if ([404, 409].includes(statusOf(thrown) ?? 0)) return undefined
       throw this.error(what, thrown)
     } finally {
       clearTimeout(timer)

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Logger, messageOf } from '../../common/index.ts'
-import type { DockerApi } from './docker-api.ts'
+import { type DockerApi, statusOf } from './docker-api.ts'
 import { LogFrames, type LogRecord, sinceParameter } from './docker-log.ts'
 import type { OutputFile } from './docker-output-file.ts'
 import type { LogPosition } from './docker-position.ts'
@@ -88,14 +88,19 @@ export class OutputFollower {
     const idle = setTimeout(() => this.#processGone && cut.abort(), IDLE_AFTER_END_MS).unref()
     void this.#ended.promise.then(() => idle.refresh())
     try {
-      const stream = await this.#open(AbortSignal.any([cut.signal, this.#stopping.signal]))
-      return stream === undefined ? 'gone' : await this.#copy(stream, () => idle.refresh())
+      return await this.#copy(await this.#open(AbortSignal.any([cut.signal, this.#stopping.signal])), () =>
+        idle.refresh(),
+      )
+    } catch (thrown) {
+      // 404: there is no such container; 409: it is being removed.
+      if ([404, 409].includes(statusOf(thrown) ?? 0)) return 'gone'
+      throw thrown
     } finally {
       clearTimeout(idle)
     }
   }
 
-  #open(signal: AbortSignal): Promise<Readable | undefined> {
+  #open(signal: AbortSignal): Promise<Readable> {
     const { since } = this.#file.position.resume
     const container = this.#api.container(this.#container)
     const options = { follow: true, stdout: true, stderr: true, timestamps: true } as const

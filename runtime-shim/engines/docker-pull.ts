@@ -104,7 +104,6 @@ async function pull(
     const open = (abortSignal: AbortSignal): Promise<NodeJS.ReadableStream> =>
       api.docker.createImage({ ...options, abortSignal })
     const stream = await api.openStream(`pull of ${reference}`, open, bound)
-    if (stream === undefined) throw pullError(reference, 'manifest unknown')
     for await (const error of progressErrors(stream)) throw pullError(reference, error)
   } catch (thrown) {
     if (signal?.aborted === true) throw signal.reason

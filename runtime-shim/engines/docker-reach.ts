@@ -158,7 +158,7 @@ export class PublishedReach implements Reach {
       AbortSignal.timeout(EVENTS_TIMEOUT_MS),
     )
     let text = ''
-    for await (const chunk of stream ?? []) text += String(chunk)
+    for await (const chunk of stream) text += String(chunk)
     return text.split('\n').filter(Boolean).length
   }
 

@@ -33,18 +33,14 @@ export function makeDataDirectory(root: string): DataPaths {
   }
 }
 
+const REASONS: Record<string, string> = {
+  EROFS: 'it lies on a read-only file system',
+  EACCES: 'this user may not write there',
+  EPERM: 'this user may not write there',
+  ENOSPC: 'the disk is full',
+  ENOTDIR: 'a part of the path is a file',
+}
+
 function reason(thrown: unknown): string {
-  switch (errnoOf(thrown)) {
-    case 'EROFS':
-      return 'it lies on a read-only file system'
-    case 'EACCES':
-    case 'EPERM':
-      return 'this user may not write there'
-    case 'ENOSPC':
-      return 'the disk is full'
-    case 'ENOTDIR':
-      return 'a part of the path is a file'
-    default:
-      return messageOf(thrown)
-  }
+  return REASONS[errnoOf(thrown) ?? ''] ?? messageOf(thrown)
 }

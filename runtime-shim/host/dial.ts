@@ -25,7 +25,11 @@ export async function dialUntilListening(instance: EngineInstance, port: number,
     if (exit !== undefined) {
       const how = exit.oom ? 'was killed for memory' : `exited with ${exit.signal ?? `code ${exit.code}`}`
       const details = { exit }
-      throw new AppError(`the process ${how} before it listened on port ${port}`, { code: 'instance-exited', fault: 'user', details })
+      throw new AppError(`the process ${how} before it listened on port ${port}`, {
+        code: 'instance-exited',
+        fault: 'user',
+        details,
+      })
     }
     const waitedMs = performance.now() - began
     if (waitedMs > timeoutMs) {

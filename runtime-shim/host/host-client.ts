@@ -13,8 +13,8 @@ import {
   type Args,
   type EventData,
   type EventName,
-  type Operation,
   OPERATIONS,
+  type Operation,
   PORT_VERSION,
   type Result,
   SILENCE_MS,
@@ -80,7 +80,8 @@ class SocketHostClient implements HostClient {
   }
 
   call<O extends Operation>(op: O, args: Args<O>, signal?: AbortSignal): Promise<Result<O>> {
-    if (this.#closed) return Promise.reject(new AppError('connection to the supervisor is closed', { code: 'host-gone' }))
+    if (this.#closed)
+      return Promise.reject(new AppError('connection to the supervisor is closed', { code: 'host-gone' }))
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     const id = this.#nextId
     this.#nextId += 1

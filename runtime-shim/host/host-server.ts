@@ -4,14 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   AppError,
   accept,
-  listenSeqpacket,
   type Logger,
+  listenSeqpacket,
   messageOf,
   peerCredentials,
   sendDescriptor,
   toPlainError,
 } from '../../common/index.ts'
-import { type Args, type EventData, type EventName, type Operation, OPERATIONS, type Result } from './port.ts'
+import { type Args, type EventData, type EventName, OPERATIONS, type Operation, type Result } from './port.ts'
 import { checkMessage, descriptorOf, parseLine, readLines, writeLine } from './wire.ts'
 
 /** What the supervisor does for each operation. `pass` hands a descriptor over beside the answer and gives its tag. */
@@ -118,7 +118,7 @@ export class HostServer {
     try {
       if (op === 'hello') this.#acceptDescriptorSocket(connection)
       const pass = (descriptor: number): Promise<number> => this.#pass(connection, descriptor)
-      const handler = this.#options.handlers[op] as (args: unknown, pass: PassDescriptor) => Promise<unknown> | unknown
+      const handler = this.#options.handlers[op] as (args: unknown, pass: PassDescriptor) => unknown
       const ok = await handler(args, pass)
       checkMessage(`answer of ${op}`, OPERATIONS[op].result, ok)
       writeLine(connection.socket, { id, ok })

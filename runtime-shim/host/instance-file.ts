@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { messageOf, type Logger, writeFileAtomic } from '../../common/index.ts'
+import { type Logger, messageOf, writeFileAtomic } from '../../common/index.ts'
 import type { InstanceSpec } from '../engines/engine.ts'
 import type { InstanceOwner } from './port.ts'
 

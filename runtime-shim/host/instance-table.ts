@@ -2,7 +2,14 @@ import { existsSync, openSync, readdirSync, rmSync, unlinkSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { AppError, type Logger, messageOf } from '../../common/index.ts'
 import type { ImageConfig } from '../../oci/index.ts'
-import type { Engine, EngineInstance, ExitStatus, InstanceSpec, PreparedImage, PrepareRequest } from '../engines/engine.ts'
+import type {
+  Engine,
+  EngineInstance,
+  ExitStatus,
+  InstanceSpec,
+  PreparedImage,
+  PrepareRequest,
+} from '../engines/engine.ts'
 import { dialUntilListening } from './dial.ts'
 import { type InstanceFile, readInstanceFiles, writeInstanceFile } from './instance-file.ts'
 import type { Args, InstanceInfo, Result } from './port.ts'
@@ -78,7 +85,15 @@ export class InstanceTable {
       ...(argv === undefined ? {} : { args: argv }),
     }
     const { bootId } = this.#options
-    const file: InstanceFile = { bootId, owner, spec, graceMs, createdAtMs: Date.now(), startedAtMs: null, state: 'creating' }
+    const file: InstanceFile = {
+      bootId,
+      owner,
+      spec,
+      graceMs,
+      createdAtMs: Date.now(),
+      startedAtMs: null,
+      state: 'creating',
+    }
     const entry: Entry = { file, running: undefined, state: 'creating', exit: null, endedAtMs: null }
     this.#entries.set(id, entry)
     writeInstanceFile(file)
@@ -205,7 +220,9 @@ export class InstanceTable {
 
   /** Ends every instance and removes every trace: the platform goes down. */
   async stopAll(graceMs: number): Promise<void> {
-    await Promise.all([...this.#entries.keys()].map((id) => this.stop(id, graceMs, 'platform ends').catch(() => undefined)))
+    await Promise.all(
+      [...this.#entries.keys()].map((id) => this.stop(id, graceMs, 'platform ends').catch(() => undefined)),
+    )
     for (const id of [...this.#entries.keys()]) await this.remove(id)
   }
 
@@ -244,7 +261,8 @@ export class InstanceTable {
   async #localConfig(args: Args<'create'>): Promise<ImageConfig> {
     const { registry, repository } = args
     const digest = args.digest as PreparedImage['digest']
-    return (await this.prepare({ registry, repository, digest, credential: null, deadlineMs: Date.now() + 5_000 })).config
+    return (await this.prepare({ registry, repository, digest, credential: null, deadlineMs: Date.now() + 5_000 }))
+      .config
   }
 
   #entry(id: string): Entry {

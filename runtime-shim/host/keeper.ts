@@ -37,7 +37,9 @@ export class Keeper {
     this.#startedAtMs = Date.now()
     const child = this.#options.spawn()
     const identity = child.pid === undefined ? undefined : identify(child.pid)
-    child.once('error', (err) => this.#options.logger.error({ role: this.#options.role, err }, 'process cannot be started'))
+    child.once('error', (err) =>
+      this.#options.logger.error({ role: this.#options.role, err }, 'process cannot be started'),
+    )
     child.once('exit', (code, signal) => this.#gone(identity, { code, signal }))
     if (identity === undefined) return
     child.unref()
@@ -84,7 +86,10 @@ export class Keeper {
     this.#current = undefined
     this.#failures = Date.now() - this.#startedAtMs > HEALTHY_MS ? 0 : this.#failures + 1
     const pauseMs = this.#failures <= 1 ? 0 : Math.min(MAX_PAUSE_MS, 50 * 2 ** this.#failures)
-    this.#options.logger.warn({ role: this.#options.role, ...process, ...how, pauseMs }, 'process ended, starting the next')
+    this.#options.logger.warn(
+      { role: this.#options.role, ...process, ...how, pauseMs },
+      'process ended, starting the next',
+    )
     this.#timer = setTimeout(() => this.start(), pauseMs)
   }
 }

@@ -7,7 +7,6 @@ import { endProcess, signalProcess } from './keeper.ts'
 import { openLog } from './log-file.ts'
 import { readStateFile } from './state-file.ts'
 
-
 const RESTART_PAUSE_MS = 20
 const POLL_MS = 100
 /** V8's heap of the supervisor: it holds tables of instances, nothing else. */
@@ -74,7 +73,11 @@ export class Parent {
     const logFd = openLog(join(this.#paths.log, 'supervisor.log'))
     const child = spawn(
       process.execPath,
-      [`--max-old-space-size=${HEAP_MB}`, '--max-semi-space-size=2', join(this.#config.codeDirectory, 'runtime-shim/host/main.ts')],
+      [
+        `--max-old-space-size=${HEAP_MB}`,
+        '--max-semi-space-size=2',
+        join(this.#config.codeDirectory, 'runtime-shim/host/main.ts'),
+      ],
       {
         stdio: ['ignore', logFd, logFd, 'pipe'],
         detached: true,
@@ -101,7 +104,9 @@ export class Parent {
 }
 
 function passedOn(...names: string[]): Record<string, string> {
-  return Object.fromEntries(names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name] ?? '']])))
+  return Object.fromEntries(
+    names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name] ?? '']])),
+  )
 }
 
 function readReadiness(child: ChildProcess, ready: PromiseWithResolvers<void>): void {

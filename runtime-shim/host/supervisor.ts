@@ -16,16 +16,16 @@ import {
   takeDescriptorFrom,
 } from '../../common/index.ts'
 import type { Engine } from '../engines/engine.ts'
+import { SERVER_UID } from './confine.ts'
 import { Deadlines } from './deadlines.ts'
 import { makeHandlers } from './handlers.ts'
 import { HostServer } from './host-server.ts'
 import { InstanceTable } from './instance-table.ts'
 import { Keeper } from './keeper.ts'
 import { LeaseWatch } from './lease-watch.ts'
-import { GATEWAY_FD, type Result, type ServerConfig, SILENCE_MS } from './port.ts'
 import { openLog } from './log-file.ts'
+import { GATEWAY_FD, type Result, type ServerConfig, SILENCE_MS } from './port.ts'
 import type { LocalRegistryProcess } from './registry-process.ts'
-import { SERVER_UID } from './confine.ts'
 import { serverView, spawnServer } from './server-process.ts'
 import { readStateFile, type StateFile, writeStateFile } from './state-file.ts'
 
@@ -131,7 +131,11 @@ export class Supervisor {
     } catch (thrown) {
       const errno = syscallErrno(thrown)
       if (errno !== 'EADDRINUSE' && errno !== 'EACCES' && errno !== 'EADDRNOTAVAIL') throw thrown
-      const why = { EADDRINUSE: 'is taken by another program', EACCES: 'needs root', EADDRNOTAVAIL: 'is no address here' }[errno]
+      const why = {
+        EADDRINUSE: 'is taken by another program',
+        EACCES: 'needs root',
+        EADDRNOTAVAIL: 'is no address here',
+      }[errno]
       throw new AppError(`${address}:${port} ${why}`, {
         code: 'port-taken',
         fault: 'user',
@@ -249,7 +253,9 @@ export class Supervisor {
 }
 
 function workerPids(engine: Engine): number[] {
-  return 'workerPids' in engine && typeof engine.workerPids === 'function' ? (engine.workerPids as () => number[])() : []
+  return 'workerPids' in engine && typeof engine.workerPids === 'function'
+    ? (engine.workerPids as () => number[])()
+    : []
 }
 
 function logLevel(): Record<string, string> {

@@ -6,7 +6,7 @@ import { EVENT, EVENTS, MAX_LINE_BYTES, OPERATIONS, type Operation, REQUEST, RES
 
 type Checker = { Check(value: unknown): boolean; Errors(value: unknown): { instancePath: string; message: string }[] }
 
-const compile = (schema: TSchema): Checker => Compile(schema) as unknown as Checker
+const compile = (schema: TSchema): Checker => Compile(schema)
 const envelopes = { request: compile(REQUEST), response: compile(RESPONSE), event: compile(EVENT) }
 const checkers = new Map<TSchema, Checker>()
 
@@ -39,7 +39,8 @@ export type Envelope =
 /** Parses and checks one line: which kind of message it is, and for requests and events that the body fits its schema. */
 export function parseLine(line: string): Envelope {
   const message: unknown = JSON.parse(line)
-  if (typeof message !== 'object' || message === null) throw new AppError('message is no object', { code: 'port-message' })
+  if (typeof message !== 'object' || message === null)
+    throw new AppError('message is no object', { code: 'port-message' })
   if ('op' in message) {
     reject('request', envelopes.request, message)
     const { id, op, args } = message as { id: number; op: string; args: unknown }

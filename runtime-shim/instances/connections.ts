@@ -36,7 +36,12 @@ export async function dial(host: HostClient, id: string): Promise<Socket> {
 }
 
 /** The connections of one instance: at most `concurrency`, the first of them the one that proved it listens. */
-export function connectionPool(host: HostClient, id: string, first: Socket | undefined, concurrency: number): Dispatcher {
+export function connectionPool(
+  host: HostClient,
+  id: string,
+  first: Socket | undefined,
+  concurrency: number,
+): Dispatcher {
   let ready = first
   return new Pool('http://function', {
     connections: concurrency,

@@ -198,7 +198,8 @@ export class VersionPool {
       this.#serveWaiters(instance, phases, began)
     } catch (thrown) {
       this.#starting -= 1
-      if (instance !== undefined && instance.state !== 'ended') this.#end(instance, 0, `start failed: ${messageOf(thrown)}`)
+      if (instance !== undefined && instance.state !== 'ended')
+        this.#end(instance, 0, `start failed: ${messageOf(thrown)}`)
       this.#startFailed(thrown)
     }
     if (this.#closed && instance?.state === 'ready') this.drain(instance, 'version is served no more')
@@ -265,6 +266,8 @@ export class VersionPool {
   #stop(instance: Instance, graceMs: number, reason: string): void {
     this.#options.host
       .call('stop', { id: instance.id, graceMs, reason: reason.slice(0, 200) })
-      .catch((thrown: unknown) => this.#options.logger.error({ instance: instance.id, err: messageOf(thrown) }, 'stop failed'))
+      .catch((thrown: unknown) =>
+        this.#options.logger.error({ instance: instance.id, err: messageOf(thrown) }, 'stop failed'),
+      )
   }
 }

@@ -95,7 +95,8 @@ export async function startInstance(
     return context.host.takeDescriptor(answer.descriptor)
   } catch (thrown) {
     const error = toAppError(thrown)
-    if (error.code === 'port-binding-failed' && listenTimeoutMs < LISTEN_TIMEOUT_MS) throw asInitTimeout(thrown, Date.now())
+    if (error.code === 'port-binding-failed' && listenTimeoutMs < LISTEN_TIMEOUT_MS)
+      throw asInitTimeout(thrown, Date.now())
     throw thrown
   }
 }

@@ -1,6 +1,13 @@
 import type { ColdStart, InvocationRecord, Version } from '../../api/index.ts'
 import { AppError, toAppError } from '../../common/index.ts'
-import { type Instance, type InstallationIdentity, isUnsent, type LeaseFile, type Slot, type VersionPool } from '../instances/index.ts'
+import {
+  type InstallationIdentity,
+  type Instance,
+  isUnsent,
+  type LeaseFile,
+  type Slot,
+  type VersionPool,
+} from '../instances/index.ts'
 import { brokenConnection, deadlineReached, type Failure, startFailure, timeLimit } from './outcome.ts'
 
 export interface CallContext {
@@ -52,7 +59,13 @@ export async function runCall<T>(
     if (result !== 'unsent') return result
     if (tries >= MAX_TRIES) {
       const failure: Failure = { number: 500, message: 'no instance took the connection' }
-      return { outcome: { kind: 'failed', failure }, instance: slot.instance, coldStart: null, durationMs: 0, startedAtMs }
+      return {
+        outcome: { kind: 'failed', failure },
+        instance: slot.instance,
+        coldStart: null,
+        durationMs: 0,
+        startedAtMs,
+      }
     }
   }
 }
@@ -101,7 +114,8 @@ async function failureOf<T>(
   const { code } = toAppError(thrown)
   if (code === 'deadline-reached') return { kind: 'failed', failure: timeLimit(timeoutSeconds) }
   if (caller?.aborted === true) return { kind: 'failed', failure: gone() }
-  if (code === 'answer-too-large') return { kind: 'failed', failure: { number: 407, message: toAppError(thrown).message } }
+  if (code === 'answer-too-large')
+    return { kind: 'failed', failure: { number: 407, message: toAppError(thrown).message } }
   const exit = await instance.exitWithin(EXIT_WAIT_MS)
   return { kind: 'failed', failure: brokenConnection(exit, thrown) }
 }
@@ -120,7 +134,12 @@ function gone(): Failure {
 
 function asQueueTimeout(thrown: unknown): unknown {
   if (!(thrown instanceof DOMException) || thrown.name !== 'TimeoutError') return thrown
-  return new AppError('no instance became free in time', { code: 'queue-full', fault: 'user', retryable: true, cause: thrown })
+  return new AppError('no instance became free in time', {
+    code: 'queue-full',
+    fault: 'user',
+    retryable: true,
+    cause: thrown,
+  })
 }
 
 /** What is kept of a call. */

@@ -2,7 +2,11 @@ import type { Version } from '../../api/index.ts'
 import type { InstallationIdentity } from '../instances/index.ts'
 
 /** What the platform adds to every call (facts: scf-contract 1.5); a caller's headers of these names never reach the function. */
-export function platformHeaders(version: Version, requestId: string, identity: InstallationIdentity): Record<string, string> {
+export function platformHeaders(
+  version: Version,
+  requestId: string,
+  identity: InstallationIdentity,
+): Record<string, string> {
   const { settings } = version
   return {
     'x-scf-request-id': requestId,
@@ -69,7 +73,8 @@ export function forwardResponseHeaders(rawHeaders: readonly string[], requestId:
   const headers: string[] = []
   for (const [name, value] of pairs(rawHeaders)) {
     const lower = name.toLowerCase()
-    if (!HOP_BY_HOP.has(lower) && !connection.has(lower) && !OURS.test(lower) && lower !== 'x-request-id') headers.push(name, value)
+    if (!HOP_BY_HOP.has(lower) && !connection.has(lower) && !OURS.test(lower) && lower !== 'x-request-id')
+      headers.push(name, value)
   }
   headers.push('X-Request-Id', requestId, 'X-Slipway-Status', '200')
   return headers

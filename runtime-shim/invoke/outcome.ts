@@ -46,13 +46,18 @@ export function startFailure(thrown: unknown): Failure {
 
 /** What a call is told when its connection broke after bytes were sent: by what became of the process. */
 export function brokenConnection(exit: ExitInfo | undefined, cause: unknown): Failure {
-  if (exit?.oom === true) return { number: 434, message: 'Memory limit reached: the process was killed', recycle: 'out of memory' }
+  if (exit?.oom === true)
+    return { number: 434, message: 'Memory limit reached: the process was killed', recycle: 'out of memory' }
   if (exit !== undefined) {
     const how = exit.signal === null ? `code ${exit.code}` : `signal ${exit.signal}`
     return { number: 439, message: `User process exit when running: ${how}`, recycle: 'process exited' }
   }
   const why = cause instanceof Error ? cause.message : String(cause)
-  return { number: 430, message: `the function ended the connection without an answer: ${why}`, recycle: 'connection broken' }
+  return {
+    number: 430,
+    message: `the function ended the connection without an answer: ${why}`,
+    recycle: 'connection broken',
+  }
 }
 
 export function timeLimit(timeoutSeconds: number): Failure {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Credential } from '../../registry-auth/index.ts'
 import type { InvocationRecord, InvocationResult, Version } from '../../api/index.ts'
+import type { Credential } from '../../registry-auth/index.ts'
 
 /** How the control plane has functions run: it knows versions and calls, never instances' engines. Implemented in runtime-shim/. */
 export interface Runtime {

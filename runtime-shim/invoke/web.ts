@@ -35,7 +35,8 @@ export async function forwardWeb(
   const result = await runCall(context, pool, call.requestId, caller.signal, send)
   const { outcome } = result
   const number = outcome.kind === 'done' ? 200 : outcome.failure.number
-  if (outcome.kind === 'failed') answerFailure(response, failureResult(outcome.failure, call.requestId), number, statusOf(number))
+  if (outcome.kind === 'failed')
+    answerFailure(response, failureResult(outcome.failure, call.requestId), number, statusOf(number))
   const { requestId, callerRequestId } = call
   const message = outcome.kind === 'failed' ? outcome.failure.message : null
   sink(recordOf(version, 'web', { requestId, callerRequestId }, result, number, message))
@@ -48,7 +49,11 @@ interface Streaming {
   call: WebCall
 }
 
-function stream(slot: Slot, { request, response, headers, call }: Streaming, signal: AbortSignal): Promise<Tried<number>> {
+function stream(
+  slot: Slot,
+  { request, response, headers, call }: Streaming,
+  signal: AbortSignal,
+): Promise<Tried<number>> {
   const { promise, resolve, reject } = Promise.withResolvers<Tried<number>>()
   const { connections } = slot.instance
   if (connections === undefined) return Promise.reject(new Error(`instance ${slot.instance.id} has no connections`))
@@ -64,7 +69,7 @@ function stream(slot: Slot, { request, response, headers, call }: Streaming, sig
   connections.dispatch(
     {
       path: call.path,
-      method: (request.method ?? 'GET') as Dispatcher.HttpMethod,
+      method: request.method ?? 'GET',
       headers,
       body: hasBody ? request : null,
       idempotent: false,
@@ -101,7 +106,9 @@ function stream(slot: Slot, { request, response, headers, call }: Streaming, sig
 }
 
 function textHeaders(raw: unknown): string[] {
-  return Array.isArray(raw) ? raw.map((value: unknown) => (Buffer.isBuffer(value) ? value.toString('latin1') : String(value))) : []
+  return Array.isArray(raw)
+    ? raw.map((value: unknown) => (Buffer.isBuffer(value) ? value.toString('latin1') : String(value)))
+    : []
 }
 
 /** After the head is out, the only honest end is a cut: the caller must not take half an answer for a whole one (runtime-contract G13). */

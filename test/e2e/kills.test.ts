@@ -22,7 +22,18 @@ beforeAll(async () => {
      }`,
   )
   await platform.cli('deploy', directory, '--name', 'counter', '--timeout', '30')
-  await platform.cli('deploy', directory, '--name', 'many', '--timeout', '30', '--concurrency', '64', '--memory', '1280')
+  await platform.cli(
+    'deploy',
+    directory,
+    '--name',
+    'many',
+    '--timeout',
+    '30',
+    '--concurrency',
+    '64',
+    '--memory',
+    '1280',
+  )
 })
 afterAll(async () => {
   rmSync(directory, { recursive: true, force: true })
@@ -114,9 +125,7 @@ describe('kill -9', () => {
     expect({ ...tally, other: [...tally.other] }).toMatchObject({ refused: 0, reset: 0, other: [] })
     const after = await platform.invoke('counter', {})
     expect(after.body).toMatchObject({ statusCode: 200, coldStart: null })
-    expect(Number((after.body['result'] as { calls: number }).calls)).toBe(
-      Number((before.body['result'] as { calls: number }).calls) + 1,
-    )
+    expect((after.body['result'] as { calls: number }).calls).toBe((before.body['result'] as { calls: number }).calls + 1)
   })
 
   it('of both at once leaves the instances and answers again', async () => {
@@ -158,7 +167,9 @@ describe('a server that is stopped', () => {
     await expect.poll(() => once('counter'), { timeout: 15_000 }).toBe('200')
     expect(await call).toBeInstanceOf(Error)
     await expect
-      .poll(async () => (await platform.cli<{ instances: unknown[] }>('instances', 'list', 'overdue')).instances, { timeout: 10_000 })
+      .poll(async () => (await platform.cli<{ instances: unknown[] }>('instances', 'list', 'overdue')).instances, {
+        timeout: 10_000,
+      })
       .toEqual([])
     expect(instances.length).toBeGreaterThan(0)
   })

@@ -43,7 +43,11 @@ describe('the main path', () => {
     const first = await platform.cli<Invocation>('invoke', 'hello', '-d', '{"name":"Ada"}', '--tail')
     expect(first.statusCode).toBe(200)
     expect(JSON.stringify(first.result)).toContain('Ada')
-    expect(first.coldStart?.phases).toMatchObject({ pull: expect.any(Number), start: expect.any(Number), listen: expect.any(Number) })
+    expect(first.coldStart?.phases).toMatchObject({
+      pull: expect.any(Number),
+      start: expect.any(Number),
+      listen: expect.any(Number),
+    })
     expect(first.memoryBytes).toBeGreaterThan(1_000_000)
     expect(first.logTail).not.toBe('')
 
@@ -51,7 +55,10 @@ describe('the main path', () => {
     expect(second.coldStart).toBeNull()
 
     const { stdout } = await platform.run('logs', 'hello', '-o', 'json')
-    const lines = stdout.trim().split('\n').map((line) => JSON.parse(line) as { requestId: string | null; stream: string; line: string })
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { requestId: string | null; stream: string; line: string })
     const own = lines.filter(({ requestId }) => requestId === first.requestId)
     expect(own.map(({ stream }) => stream)).toContain('stdout')
     expect(own.some(({ line }) => line.startsWith('START RequestId:'))).toBe(true)
@@ -62,9 +69,24 @@ describe('the main path', () => {
     const directory = source({
       'index.js': `exports.main_handler = async (event, context) => ({ env: process.env, context, uid: process.getuid() })`,
     })
-    await platform.cli('deploy', directory, '--name', 'inside', '--env', 'COLOUR=blue', '--memory', '256', '--timeout', '7')
+    await platform.cli(
+      'deploy',
+      directory,
+      '--name',
+      'inside',
+      '--env',
+      'COLOUR=blue',
+      '--memory',
+      '256',
+      '--timeout',
+      '7',
+    )
     const { result, requestId } = await platform.cli<Invocation>('invoke', 'inside', '-d', '{}')
-    const { env, context, uid } = result as { env: Record<string, string>; context: Record<string, unknown>; uid: number }
+    const { env, context, uid } = result as {
+      env: Record<string, string>
+      context: Record<string, unknown>
+      uid: number
+    }
     expect(env).toMatchObject({
       COLOUR: 'blue',
       TENCENTCLOUD_RUNENV: 'SCF',
@@ -75,16 +97,30 @@ describe('the main path', () => {
     })
     expect(Object.keys(env).filter((name) => /^(?:NODE_|DOCKER_|SLIPWAY_|npm_)/.test(name))).toEqual([])
     expect(uid).not.toBe(0)
-    expect(context).toMatchObject({ request_id: requestId, function_name: 'inside', memory_limit_in_mb: 256, time_limit_in_ms: 7_000 })
+    expect(context).toMatchObject({
+      request_id: requestId,
+      function_name: 'inside',
+      memory_limit_in_mb: 256,
+      time_limit_in_ms: 7_000,
+    })
   })
 
   it('answers 430 with the stack of an exception', async () => {
-    await platform.cli('deploy', source({ 'index.js': `exports.main_handler = () => { throw new Error('boom') }` }), '--name', 'throws')
+    await platform.cli(
+      'deploy',
+      source({ 'index.js': `exports.main_handler = () => { throw new Error('boom') }` }),
+      '--name',
+      'throws',
+    )
     const { status, body } = await platform.invoke('throws', {})
     expect(status).toBe(502)
     expect(body).toMatchObject({
       statusCode: 430,
-      result: { errorCode: -1, errorMessage: 'user code exception caught', stackTrace: expect.stringContaining('Error: boom') },
+      result: {
+        errorCode: -1,
+        errorMessage: 'user code exception caught',
+        stackTrace: expect.stringContaining('Error: boom'),
+      },
     })
   })
 
@@ -98,11 +134,18 @@ describe('the main path', () => {
     expect(status).toBe(504)
     expect(body).toMatchObject({ statusCode: 433, result: { errorMessage: 'Invoking task timed out after 1 seconds' } })
     expect(Date.now() - began).toBeLessThan(10_000)
-    await expect.poll(async () => (await platform.cli<{ instances: unknown[] }>('instances', 'list', 'slow')).instances).toEqual([])
+    await expect
+      .poll(async () => (await platform.cli<{ instances: unknown[] }>('instances', 'list', 'slow')).instances)
+      .toEqual([])
   })
 
   it('tells an exit in the middle of a call from an exception', async () => {
-    await platform.cli('deploy', source({ 'index.js': `exports.main_handler = () => process.exit(3)` }), '--name', 'exits')
+    await platform.cli(
+      'deploy',
+      source({ 'index.js': `exports.main_handler = () => process.exit(3)` }),
+      '--name',
+      'exits',
+    )
     const { body } = await platform.invoke('exits', {})
     expect(body).toMatchObject({ statusCode: 439, result: { errorMessage: expect.stringContaining('code 3') } })
   })
@@ -116,7 +159,14 @@ describe('the main path', () => {
 
   it('pins the digest: a new push under the same tag changes nothing until it is deployed', async () => {
     const build = (text: string) =>
-      platform.cli<{ image: string; digest: string }>('build', source({ 'index.js': `exports.main_handler = () => '${text}'` }), '--name', 'pinned', '--tag', 'v1')
+      platform.cli<{ image: string; digest: string }>(
+        'build',
+        source({ 'index.js': `exports.main_handler = () => '${text}'` }),
+        '--name',
+        'pinned',
+        '--tag',
+        'v1',
+      )
     const one = await build('one')
     await platform.cli('deploy', '--image', `default/pinned:v1`, '--name', 'pinned')
     const two = await build('two')

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
+import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { run } from '../../common/index.ts'
 import { ConmonFiles } from './output-files.ts'
@@ -50,9 +51,11 @@ export class ConmonProgram {
         env: { PATH: process.env['PATH'], _OCI_SYNCPIPE: '3', _OCI_STARTPIPE: '4' },
       },
     )
-    const go = child.stdio[4] as NodeJS.WritableStream
+    const go = child.stdio[4] as Duplex
     go.end('\0')
-    const answer = JSON.parse(await text(child.stdio[3] as NodeJS.ReadableStream)) as { data: number; message?: string }
+    const answer = JSON.parse(await firstLine(child.stdio[3] as Duplex)) as { data: number; message?: string }
+    for (const stream of child.stdio) stream?.destroy()
+    child.unref()
     if (answer.data < 0) throw new Error(answer.message)
     await run('/usr/sbin/runc', ['--root', at('state'), 'start', this.#id])
   }
@@ -92,4 +95,9 @@ export class ConmonProgram {
       },
     }
   }
+}
+
+async function firstLine(stream: Duplex): Promise<string> {
+  const [chunk] = (await once(stream, 'data')) as [Buffer]
+  return chunk.toString('utf8')
 }

@@ -106,7 +106,7 @@ export async function startImage(image: UnpackedImage): Promise<ImageProcess> {
   ]
   const child = spawn('nsenter', [`--net=${pin}`, ...inRoot, ...Entrypoint, ...Cmd], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...Object.fromEntries(Env.map((entry) => entry.split(/=(.*)/s, 2) as [string, string])) },
+    env: Object.fromEntries(Env.map((entry) => entry.split(/=(.*)/s, 2) as [string, string])),
   })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {

@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 
 export const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '../..')
@@ -84,7 +84,13 @@ export class Platform {
 
   get environment(): Record<string, string> {
     const path = process.env['PATH'] ?? ''
-    return { PATH: path, HOME: '/root', SLIPWAY_DATA: this.dataDirectory, SLIPWAY_CACHE: CACHE, SLIPWAY_LOG_LEVEL: 'debug' }
+    return {
+      PATH: path,
+      HOME: '/root',
+      SLIPWAY_DATA: this.dataDirectory,
+      SLIPWAY_CACHE: CACHE,
+      SLIPWAY_LOG_LEVEL: 'debug',
+    }
   }
 
   state(): StateView | undefined {
@@ -105,11 +111,16 @@ export class Platform {
       reject: false,
       timeout: 120_000,
     })
-    if (result.exitCode !== 0) throw new Error(`slipway ${args.join(' ')}: exit ${result.exitCode}\n${result.stderr}\n${result.stdout}`)
+    if (result.exitCode !== 0)
+      throw new Error(`slipway ${args.join(' ')}: exit ${result.exitCode}\n${result.stderr}\n${result.stdout}`)
     return { stdout: result.stdout, stderr: result.stderr, exitCode: result.exitCode }
   }
 
-  async invoke(name: string, event: unknown, signal?: AbortSignal): Promise<{ status: number; body: Record<string, unknown> }> {
+  async invoke(
+    name: string,
+    event: unknown,
+    signal?: AbortSignal,
+  ): Promise<{ status: number; body: Record<string, unknown> }> {
     const response = await fetch(`${this.url}/v1/namespaces/default/functions/${name}/invocations`, {
       method: 'POST',
       headers: { authorization: `Bearer ${this.token}`, 'content-type': 'application/json' },

@@ -1,16 +1,13 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import {
   type Credential,
   firstOf,
   RegistryUsers,
-  registryCommand,
   registryConfig,
   SigningKeys,
   TemporaryCredentials,
@@ -20,6 +17,7 @@ import {
   type UserStore,
   waitForRegistry,
 } from '../../registry-auth/index.ts'
+import { type RegistryProcess, startRegistryProcess } from './registry-process.ts'
 
 /** A real docker-registry that takes tokens of a real token server, both on free ports of 127.0.0.1. */
 export interface TokenRegistry {
@@ -88,10 +86,8 @@ async function serveTokens(tokenServer: TokenServer) {
   return { realm: `http://127.0.0.1:${port}/token`, tokenRequests, stopTokens }
 }
 
-/** Lets docker-registry choose its port, and reads it from its log: no other program can take it in between. */
-async function startRegistry(home: string, keys: SigningKeys, realm: string) {
+async function startRegistry(home: string, keys: SigningKeys, realm: string): Promise<RegistryProcess> {
   const caFile = join(home, 'ca.pem')
-  const configFile = join(home, 'config.yml')
   writeFileSync(caFile, keys.caCertificatePem)
   const config = registryConfig({
     address: '127.0.0.1',
@@ -103,27 +99,9 @@ async function startRegistry(home: string, keys: SigningKeys, realm: string) {
     caFile,
     logLevel: 'info',
   })
-  writeFileSync(configFile, config)
-  const { file, args } = registryCommand(configFile)
-  // The kernel ends it with this process, also when that is killed.
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', file, ...args], { stdio: ['ignore', 'ignore', 'pipe'] })
-  const exited = once(child, 'exit')
-  const host = await new Promise<string>((resolve, reject) => {
-    const lines = createInterface(child.stderr)
-    const seen: string[] = []
-    lines.on('line', (line) => {
-      seen.push(line)
-      const port = /listening on 127\.0\.0\.1:([0-9]+)/.exec(line)?.[1]
-      if (port !== undefined) resolve(`127.0.0.1:${port}`)
-    })
-    lines.once('close', () => reject(new Error(`docker-registry ended: ${seen.slice(-5).join('\n')}`)))
-  })
-  await waitForRegistry(host, realm)
-  const stop = async (): Promise<void> => {
-    child.kill('SIGKILL')
-    await exited
-  }
-  return { host, stop }
+  const registry = await startRegistryProcess(join(home, 'config.yml'), config)
+  await waitForRegistry(registry.host, realm)
+  return registry
 }
 
 function memoryUsers(): UserStore {

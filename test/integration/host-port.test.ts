@@ -1,6 +1,5 @@
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
-import { closeSync, readSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -59,7 +58,12 @@ async function listen(at: string, own: Partial<Handlers>, isServer = (): boolean
 }
 
 async function connect(at: string): Promise<HostClient> {
-  const { client } = await connectHost({ socketPath: join(at, 'host.sock'), fdSocketPath: join(at, 'fd.sock'), generation: 1, logger })
+  const { client } = await connectHost({
+    socketPath: join(at, 'host.sock'),
+    fdSocketPath: join(at, 'fd.sock'),
+    generation: 1,
+    logger,
+  })
   undo.push(() => client.close())
   return client
 }
@@ -153,7 +157,9 @@ describe('the port between server and supervisor', () => {
     const at = directory()
     const plain = createServer().listen(0)
     undo.push(() => plain.close())
-    await listen(at, { dial: async (_args, pass) => ({ outcome: 'connected', descriptor: await pass(openSync('/dev/null', 'r')) }) })
+    await listen(at, {
+      dial: async (_args, pass) => ({ outcome: 'connected', descriptor: await pass(openSync('/dev/null', 'r')) }),
+    })
     const client = await connect(at)
     const { readdirSync } = await import('node:fs')
     const before = readdirSync('/proc/self/fd').length

@@ -69,7 +69,7 @@ async function invoke({ port }: Running, event: unknown, headers: Record<string,
   const answer = await fetch(`http://127.0.0.1:${port}/event-invoke`, { method: 'POST', body, headers })
   return {
     status: answer.status,
-    value: (await answer.json()) as unknown,
+    value: await answer.json(),
     connection: answer.headers.get('connection'),
   }
 }

@@ -51,7 +51,7 @@ describe('a command line', () => {
 describe('help', () => {
   test('lists every command that is not hidden, and every exit code', () => {
     const text = overview()
-    for (const { words, hidden } of COMMANDS) expect(text.includes(`  ${words.join(' ')} `)).toBe(hidden !== true)
+    for (const { words, hidden } of COMMANDS) expect(text.includes(`\n  ${words.join(' ')} `)).toBe(hidden !== true)
     for (const { meaning } of Object.values(EXIT_CODES)) expect(text).toContain(meaning)
   })
 

@@ -27,6 +27,8 @@ const log = fc
     const waiting: { dueIn: number; record: Omit<Record, 'number'> }[] = []
     for (const line of lines) {
       nowMs += line.step
+      for (const entry of waiting) entry.dueIn -= 1
+      while (waiting[0] !== undefined && waiting[0].dueIn <= 0) records.push(waiting.shift()?.record as Record)
       const stream = line.stderr ? 'stderr' : 'stdout'
       if (waiting.some(({ record }) => record.stream === stream)) continue // its line is not complete yet
       const time = timeOf(nowMs - line.late)
@@ -36,8 +38,6 @@ const log = fc
       for (let part = 1; part <= line.parts; part += 1) {
         waiting.push({ dueIn: part * (line.apart + 1), record: { time, stream, whole: part === line.parts } })
       }
-      for (const entry of waiting) entry.dueIn -= 1
-      while (waiting[0] !== undefined && waiting[0].dueIn <= 0) records.push(waiting.shift()?.record as Record)
     }
     records.push(...waiting.map(({ record }) => record))
     return records.map((record, number) => ({ ...record, number }))

@@ -1,7 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { overdue } from '../../../runtime-shim/host/deadlines.ts'
-import { decodeLeases, encodeHeader, encodeLease, MAX_SLOTS, SLOT_BYTES, usedBytes } from '../../../runtime-shim/host/lease-layout.ts'
+import {
+  decodeLeases,
+  encodeHeader,
+  encodeLease,
+  MAX_SLOTS,
+  SLOT_BYTES,
+  usedBytes,
+} from '../../../runtime-shim/host/lease-layout.ts'
 
 const lease = { instance: '0123456789abcdef', deadlineMs: 1_800_000_000_000 }
 const slot = (value: typeof lease): Buffer => encodeLease(value, Buffer.alloc(SLOT_BYTES))

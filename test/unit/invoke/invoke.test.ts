@@ -13,7 +13,12 @@ describe('the answer of an event function', () => {
     ['plain text becomes a JSON string', 200, 'hello', { ok: true, result: 'hello' }],
     ['null is a result', 200, 'null', { ok: true, result: null }],
     ['an empty body is an empty string', 200, '', { ok: true, result: '' }],
-    ['a status of 400 or more is 430 with the body as message', 418, 'teapot', { ok: false, failure: { number: 430, message: 'teapot' } }],
+    [
+      'a status of 400 or more is 430 with the body as message',
+      418,
+      'teapot',
+      { ok: false, failure: { number: 430, message: 'teapot' } },
+    ],
     [
       "an adapter's exception keeps its stack",
       500,
@@ -76,10 +81,28 @@ describe('numbers of failed starts and calls', () => {
 })
 
 describe('headers of web calls', () => {
-  const context = { requestId: 'id', remoteAddress: '10.0.0.9', prefix: '/web/default/f', platform: { 'x-scf-request-id': 'id' } }
+  const context = {
+    requestId: 'id',
+    remoteAddress: '10.0.0.9',
+    prefix: '/web/default/f',
+    platform: { 'x-scf-request-id': 'id' },
+  }
 
   it('drops hop-by-hop fields, those named by Connection, and names that are ours', () => {
-    const raw = ['Host', 'h', 'Connection', 'close, X-Mine', 'X-Mine', '1', 'TE', 'gzip', 'X-Scf-Name', 'forged', 'Accept', '*/*']
+    const raw = [
+      'Host',
+      'h',
+      'Connection',
+      'close, X-Mine',
+      'X-Mine',
+      '1',
+      'TE',
+      'gzip',
+      'X-Scf-Name',
+      'forged',
+      'Accept',
+      '*/*',
+    ]
     const out = forwardRequestHeaders(raw, context)
     const names = out.filter((_value, index) => index % 2 === 0).map((name) => name.toLowerCase())
     expect(names).toEqual([
@@ -94,13 +117,19 @@ describe('headers of web calls', () => {
   })
 
   it('appends to X-Forwarded-For and keeps repeated fields in order', () => {
-    const out = forwardRequestHeaders(['Host', 'h', 'X-Forwarded-For', '1.2.3.4', 'Cookie', 'a=1', 'Cookie', 'b=2'], context)
+    const out = forwardRequestHeaders(
+      ['Host', 'h', 'X-Forwarded-For', '1.2.3.4', 'Cookie', 'a=1', 'Cookie', 'b=2'],
+      context,
+    )
     expect(out.slice(2, 6)).toEqual(['Cookie', 'a=1', 'Cookie', 'b=2'])
     expect(out[out.indexOf('X-Forwarded-For') + 1]).toBe('1.2.3.4, 10.0.0.9')
   })
 
   it("keeps the function's repeated Set-Cookie and removes a forged X-Slipway-Status", () => {
-    const out = forwardResponseHeaders(['Set-Cookie', 'a', 'X-Slipway-Status', '500', 'Set-Cookie', 'b', 'Keep-Alive', 'timeout=5'], 'id')
+    const out = forwardResponseHeaders(
+      ['Set-Cookie', 'a', 'X-Slipway-Status', '500', 'Set-Cookie', 'b', 'Keep-Alive', 'timeout=5'],
+      'id',
+    )
     expect(out).toEqual(['Set-Cookie', 'a', 'Set-Cookie', 'b', 'X-Request-Id', 'id', 'X-Slipway-Status', '200'])
   })
 })

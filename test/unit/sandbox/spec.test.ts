@@ -121,6 +121,10 @@ describe('the configuration for the runtime', () => {
     expect(cgroupsPath).toBe('/slipway-abcd1234/00112233445566ff')
   })
 
+  it.each(['', 'two words', 'a\nb', '-x', 'x'.repeat(64)])('refuses the host name %j', (hostname) => {
+    expect(() => made({ hostname })).toThrow('is no host name')
+  })
+
   it('takes the working directory of the image, or /', () => {
     expect(made({ image: { Entrypoint: ['/e'], WorkingDir: '/w' } }).process.cwd).toBe('/w')
     expect(made({ image: { Entrypoint: ['/e'], WorkingDir: '' } }).process.cwd).toBe('/')

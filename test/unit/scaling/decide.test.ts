@@ -9,11 +9,26 @@ describe('the scaling decision', () => {
     ['does nothing when nobody waits', idle, plain, { start: 0, create: 0 }],
     ['starts one instance for one call', { ...idle, waiting: 1 }, plain, { start: 1, create: 0 }],
     ['counts starts that are under way', { ...idle, waiting: 3, starting: 2 }, plain, { start: 1, create: 0 }],
-    ['starts no more than the cap leaves', { ...idle, waiting: 9, ready: 8, starting: 1 }, plain, { start: 1, create: 0 }],
+    [
+      'starts no more than the cap leaves',
+      { ...idle, waiting: 9, ready: 8, starting: 1 },
+      plain,
+      { start: 1, create: 0 },
+    ],
     ['starts none at the cap', { ...idle, waiting: 5, ready: 10 }, plain, { start: 0, create: 0 }],
-    ['lets one start serve as many calls as an instance takes', { ...idle, waiting: 5 }, { ...plain, concurrency: 4 }, { start: 2, create: 0 }],
+    [
+      'lets one start serve as many calls as an instance takes',
+      { ...idle, waiting: 5 },
+      { ...plain, concurrency: 4 },
+      { start: 2, create: 0 },
+    ],
     ['keeps prewarm filled', { ...idle, created: 1, creating: 1 }, { ...plain, prewarm: 3 }, { start: 0, create: 1 }],
-    ['replaces the created instance that a call takes', { ...idle, waiting: 1, created: 1 }, { ...plain, prewarm: 1 }, { start: 1, create: 1 }],
+    [
+      'replaces the created instance that a call takes',
+      { ...idle, waiting: 1, created: 1 },
+      { ...plain, prewarm: 1 },
+      { start: 1, create: 1 },
+    ],
     ['creates none beyond prewarm', { ...idle, created: 5 }, { ...plain, prewarm: 3 }, { start: 0, create: 0 }],
   ])('%s', (_title, numbers, limits, decision) => {
     expect(decide(numbers, limits)).toEqual(decision)
