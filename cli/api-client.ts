@@ -45,15 +45,15 @@ export class ApiClient {
 
   /** Throws the error that the API answers, with its code; `server-unreachable`; `answer-invalid`. */
   async call<N extends JsonRoute>(name: N, input: InputOf<N>): Promise<AnswerOf<N>> {
-    const answer = await this.#open(name, input as AnyInput)
+    const answer = await this.#open(name, input)
     const value = await readJson(answer)
     if ((answer.statusCode ?? 500) >= 400) throw errorFrom(value, answer, this.url)
     return value as AnswerOf<N>
   }
 
   /** Documents one by one, as they come. */
-  async *lines<N extends LinesRoute>(name: N, input: InputOf<N>): AsyncGenerator<unknown> {
-    const answer = await this.#open(name, input as AnyInput)
+  async *lines<N extends LinesRoute>(name: N, input: InputOf<N>): AsyncGenerator {
+    const answer = await this.#open(name, input)
     if ((answer.statusCode ?? 500) >= 400) throw errorFrom(await readJson(answer), answer, this.url)
     for await (const line of createInterface({ input: answer, crlfDelay: Infinity })) {
       if (line !== '') yield JSON.parse(line)
@@ -74,8 +74,9 @@ export class ApiClient {
 
   #open(name: RouteName, input: AnyInput): Promise<IncomingMessage> {
     const query = new URLSearchParams()
-    for (const [key, value] of Object.entries(input.query ?? {})) if (value !== undefined) query.set(key, String(value))
-    const search = query.size === 0 ? '' : `?${query}`
+    for (const [key, value] of Object.entries(input.query ?? {}))
+      query.set(key, String(value))
+    const search = query.size === 0 ? '' : `?${query.toString()}`
     const body = input.raw ?? (input.body === undefined ? undefined : Buffer.from(JSON.stringify(input.body)))
     const options: RequestOptions = {
       method: ROUTES[name].method,
@@ -96,8 +97,8 @@ export class ApiClient {
 }
 
 interface AnyInput {
-  params?: Record<string, string>
-  query?: Record<string, unknown>
+  params?: Record<string, string> | undefined
+  query?: Readonly<Record<string, string | number | boolean>> | undefined
   body?: unknown
   raw?: Buffer
 }

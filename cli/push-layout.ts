@@ -77,7 +77,8 @@ async function pushBlob({ client, directory, repository, result }: Push, blob: D
   const file = await open(path).catch((cause: unknown) => {
     throw invalid(directory, `blob ${blob.digest} is missing`, cause)
   })
-  const { size } = await file.stat().finally(() => file.close())
+  const { size } = await file.stat()
+  await file.close()
   if (size !== blob.size) throw invalid(directory, `blob ${blob.digest} has ${size} bytes instead of ${blob.size}`)
   await client.uploadBlob(repository, blob, () => createReadStream(path))
   result.pushedBytes += blob.size

@@ -121,7 +121,7 @@ function answerError(reply: FastifyReply, error: AppError): void {
 /** fastify's own errors in our words. */
 function foreignError(thrown: unknown): AppError {
   const refusal = (code: string): AppError => new AppError(messageOf(thrown), { code, fault: 'user', cause: thrown })
-  switch (errnoOf(thrown)) {
+  switch (errnoOf(thrown) ?? '') {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new AppError(`the body is larger than ${MAX_BODY_BYTES / 1024 / 1024} MB`, {
         code: 'body-too-large',

@@ -1,8 +1,8 @@
 export { canonicalJson } from './canonical-json.ts'
 export { type Challenge, parseChallenges } from './challenge.ts'
 export type { Credential } from './credential.ts'
-export { type Digest, digestHex, digestOf, isDigest, parseDigest } from './digest.ts'
-export { isLoopback, redactUrl, registryOrigin } from './endpoint.ts'
+export { type Digest, digestHex, digestOf, parseDigest } from './digest.ts'
+export { registryOrigin } from './endpoint.ts'
 export { type BuiltImage, buildImage, type ConfigChanges, type ImagePlan, type NewLayer } from './image.ts'
 export { type LayerOptions, type WrittenLayer, writeLayer, writeLayerFile } from './layer.ts'
 export { type CachedLayer, LayerCache } from './layer-cache.ts'
@@ -26,7 +26,6 @@ export {
   type Platform,
 } from './manifest.ts'
 export {
-  MAX_CONFIG_BYTES,
   MAX_LAYERS,
   MAX_MANIFEST_BYTES,
   type ManifestDocument,
@@ -35,12 +34,10 @@ export {
 } from './parse.ts'
 export {
   checkLayers,
-  checkPlatform,
   choosePlatform,
   type LayerCompression,
   layerCompression,
   machinePlatform,
-  platformName,
 } from './platform.ts'
 export { formatReference, parseReference, type Reference } from './reference.ts'
 export { type FetchedManifest, RegistryClient, type RegistryClientOptions } from './registry.ts'

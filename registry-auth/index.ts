@@ -1,6 +1,6 @@
 export { type Authenticator, firstOf, type Principal, type RefreshTokens } from './authenticator.ts'
 export type { Credential, CredentialSource, Purpose } from './credential.ts'
-export { ACTIONS, type Action, allowedAccess, formatGrant, type Grant, parseGrant } from './grants.ts'
+export { type Action, allowedAccess, formatGrant, type Grant, parseGrant } from './grants.ts'
 export {
   LOCAL_REGISTRY_NAMES,
   type LocalRegistrySettings,

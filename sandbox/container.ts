@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync, readFileSync, readSync, unlinkSync } from 'node:fs'
+import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, errnoOf, identify, type ProcessIdentity, runAny } from '../common/index.ts'
 import type { InstanceNames } from './names.ts'
@@ -18,9 +19,10 @@ export function findContainerProcess(names: InstanceNames): ProcessIdentity | un
     : undefined
 }
 
-/** Whether the process is still runc's own, and not the container's command. */
+/** Whether the process is still runc's own (`/usr/sbin/runc init`), and not the container's command. */
 function isWaiting(pid: number): boolean {
-  return (readText(`/proc/${pid}/cmdline`) ?? '').split('\0').slice(0, 2).join(' ') === 'runc init'
+  const [program = '', word] = (readText(`/proc/${pid}/cmdline`) ?? '').split('\0')
+  return basename(program) === 'runc' && word === 'init'
 }
 
 /** Lets a created container run its command. Throws `instance-start-failed`. */
@@ -42,8 +44,12 @@ async function startByFifo(names: InstanceNames, pid: number): Promise<void> {
   try {
     for (let waitMs = 0; ; waitMs = Math.min(5, waitMs + 0.2)) {
       if (readNow(fifo, byte) === 1) break
-      if (identify(pid) === undefined) throw failed(names, 'its first process has ended')
-      if (waitMs > 2 && !isWaiting(pid)) break // it had been started by a process that was killed right then
+      if (identify(pid) === undefined) {
+        if (readNow(fifo, byte) === 1) break // it wrote, ran and ended since the line above
+        throw failed(names, 'its first process has ended')
+      }
+      // A reader that leaves early breaks the pipe of an init that has yet to write: only what is no init any more has been started before.
+      if (!isWaiting(pid)) break
       if (performance.now() > untilMs) throw failed(names, `the runtime did not answer within ${START_TIMEOUT_MS} ms`)
       await sleep(waitMs)
     }

@@ -60,7 +60,7 @@ function deployBuilt(context: Context, built: BuildResult, settings: SettingsPat
 /** Of function.yaml, what decides how instances run; command and args are in the image already. */
 function runSettings(all: BuildResult['settings']): SettingsPatch {
   const known = Object.keys(Settings.properties).filter((key) => key !== 'command' && key !== 'args')
-  return Object.fromEntries(Object.entries(all).filter(([key]) => known.includes(key))) as SettingsPatch
+  return Object.fromEntries(Object.entries(all).filter(([key]) => known.includes(key)))
 }
 
 function mergeSettings(base: SettingsPatch, over: SettingsPatch): SettingsPatch {

@@ -32,7 +32,7 @@ export function readSettings(values: Values<typeof SETTINGS_OPTIONS>): SettingsP
     prewarm: wholeNumber('prewarm', values.prewarm),
     keepAlive: wholeNumber('keep-alive', values['keep-alive']),
   }
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as SettingsPatch
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
 }
 
 export function checkedType(type: string): 'event' | 'web' | 'job' {

@@ -35,8 +35,8 @@ export interface ReadBodyOptions {
 
 export interface HeldBody {
   bytes: Buffer
-  /** Gives the bytes back to the budget. Call once, when nothing refers to them any more. */
-  release(): void
+  /** Gives the bytes back to the budget: call it when nothing refers to them any more. */
+  release: () => void
 }
 
 /** Reads a body whole. Throws `body-too-large`, `overloaded` (the budget is spent), `request-malformed` (it stops or is cut). */

@@ -50,7 +50,7 @@ export function confineAnswer(response: ServerResponse, prefix: string): void {
     const all = confineHeaders(raw, prefix)
     return reason === undefined ? write(status, all) : write(status, reason, all)
   }
-  response.writeHead = confined as typeof response.writeHead
+  response.writeHead = confined
 }
 
 function takeSetHeaders(response: ServerResponse): string[] {

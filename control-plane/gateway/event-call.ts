@@ -69,6 +69,7 @@ export async function answerEventCall(
 }
 
 function readQuery(query: string): { qualifier: string; tail: boolean } {
+  if (query === '') return { qualifier: '$LATEST', tail: false }
   const given = new URLSearchParams(query)
   const qualifier = given.get('qualifier') ?? '$LATEST'
   const tail = given.get('tail') ?? 'false'
@@ -111,7 +112,7 @@ async function readEvent(budget: ByteBudget, request: IncomingMessage, response:
   const waits = request.headers.expect !== undefined
   const onWanted = waits ? { onWanted: () => response.writeContinue() } : {}
   const body = await readBody(request, { maxBytes: MAX_EVENT_BYTES, budget, timeoutMs: BODY_TIMEOUT_MS, ...onWanted })
-  if (body.bytes.length === 0) return { bytes: Buffer.from('{}'), release: body.release }
+  if (body.bytes.length === 0) return { ...body, bytes: Buffer.from('{}') }
   if (isJson(body.bytes)) return body
   body.release()
   throw new AppError('the event is not JSON', {

@@ -23,7 +23,11 @@ export function recordToRow(record: InvocationRecord): Value[] {
 }
 
 export function recordFromRow(row: Record<string, unknown>): InvocationRecord {
-  const text = (key: string): string | null => (row[key] === null ? null : String(row[key]))
+  const text = (key: string): string | null => {
+    const value = row[key]
+    return typeof value === 'string' ? value : null
+  }
+  const coldStart = text('cold_start')
   return {
     requestId: String(row['request_id']),
     callerRequestId: text('caller_request_id'),
@@ -38,6 +42,6 @@ export function recordFromRow(row: Record<string, unknown>): InvocationRecord {
     errorMessage: text('error_message'),
     memoryBytes: Number(row['memory_bytes']),
     memoryLimitMb: Number(row['memory_limit_mb']),
-    coldStart: row['cold_start'] === null ? null : JSON.parse(String(row['cold_start'])),
+    coldStart: coldStart === null ? null : JSON.parse(coldStart),
   }
 }

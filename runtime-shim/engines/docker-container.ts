@@ -23,12 +23,6 @@ export const LABEL_INSTANCE = 'slipway.instance'
 /** The port that is published where an instance's own network cannot be entered. */
 export const PUBLISHED_PORT = '9000/tcp'
 
-/**
- * Two files of this size bound what an instance's output may take on the Engine's disk. Large, because Engines before 23 skip whole files when a
- * reader is more than one behind.
- */
-const LOG_FILE_SIZE = '256m'
-
 /** Where an instance runs and what this Engine can do. */
 export interface Placement {
   dataHash: string
@@ -37,6 +31,8 @@ export interface Placement {
   local: boolean
   /** `local` keeps every byte; `json-file`, which every Engine has, replaces what is not UTF-8. */
   logDriver: 'local' | 'json-file'
+  /** Two files of this size bound what an instance's output may take on the Engine's disk. */
+  logFileBytes: number
   seccomp: Seccomp | undefined
   maxOpenFiles: number
 }
@@ -101,13 +97,13 @@ function hostConfig(spec: InstanceSpec, image: ContainerConfig, placement: Place
     Init: false,
     AutoRemove: false,
     RestartPolicy: { Name: 'no' },
-    LogConfig: { Type: placement.logDriver, Config: logOptions(placement.logDriver) },
+    LogConfig: { Type: placement.logDriver, Config: logOptions(placement) },
   }
 }
 
-function logOptions(driver: Placement['logDriver']): Record<string, string> {
-  const size = { 'max-size': LOG_FILE_SIZE, 'max-file': '2', mode: 'blocking' }
-  return driver === 'local' ? { ...size, compress: 'false' } : size
+function logOptions({ logDriver, logFileBytes }: Placement): Record<string, string> {
+  const size = { 'max-size': String(logFileBytes), 'max-file': '2', mode: 'blocking' }
+  return logDriver === 'local' ? { ...size, compress: 'false' } : size
 }
 
 function localNetwork(): Docker.HostConfig {

@@ -1,5 +1,5 @@
 import { readlinkSync } from 'node:fs'
-import { errnoOf, listenerCredentials, messageOf, toAppError } from '../../common/index.ts'
+import { listenerCredentials, messageOf, toAppError } from '../../common/index.ts'
 import { connectDocker, type DockerApi } from './docker-api.ts'
 
 /** What can be said about a Docker Engine before it is used. */
@@ -70,7 +70,7 @@ export async function detectDocker(socketPath: string): Promise<DockerDetection>
     return { reachable: true, ...facts, ...limitation(facts) }
   } catch (thrown) {
     const { hint = 'start the Docker Engine' } = toAppError(thrown)
-    return { reachable: false, problem: errnoOf(thrown) ?? messageOf(thrown), hint }
+    return { reachable: false, problem: messageOf(thrown), hint }
   } finally {
     api?.close()
   }

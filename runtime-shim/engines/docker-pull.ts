@@ -114,7 +114,8 @@ async function pull(
         retryable: true,
       })
     }
-    throw statusOf(thrown) === undefined ? thrown : pullError(reference, engineWords(thrown))
+    if (statusOf(thrown) === undefined) throw api.error(`pull of ${reference}`, thrown)
+    throw pullError(reference, engineWords((thrown as AppError).cause))
   }
 }
 

@@ -31,6 +31,8 @@ import type {
 } from './engine.ts'
 import { stopSignal } from './stop-signal.ts'
 
+const LOG_FILE_BYTES = 256 * 1024 * 1024
+
 export { type DockerDetection, detectDocker } from './docker-detect.ts'
 
 export interface DockerEngineOptions {
@@ -41,6 +43,11 @@ export interface DockerEngineOptions {
   /** Keeps the templates of `/tmp` volumes between runs. Used on a local Engine only. */
   workDirectory: string
   log: Logger
+  /**
+   * Size of each of the two files in which the Engine keeps an instance's output. Default 256 MiB: Engines before 23 skip whole files when
+   * their reader is more than one behind.
+   */
+  logFileBytes?: number
   /** False: treat the Engine as if it were on another machine. Default: found out. */
   local?: boolean
 }
@@ -62,6 +69,7 @@ class DockerEngine implements Engine {
   readonly #api: DockerApi
   readonly #facts: DockerFacts
   readonly #dataHash: string
+  readonly #logFileBytes: number
   readonly #log: Logger
   readonly #site: LocalSite | undefined
   readonly #instances = new Set<DockerInstance>()
@@ -71,6 +79,7 @@ class DockerEngine implements Engine {
     this.#api = api
     this.#facts = facts
     this.#dataHash = options.hash
+    this.#logFileBytes = options.logFileBytes ?? LOG_FILE_BYTES
     this.#log = options.log.child({ engine: 'docker' })
     this.#site = local ? openSite(options.workDirectory, this.#log) : undefined
     // `docker create` prepares no process, so a start later costs nearly what it costs at once.
@@ -154,6 +163,7 @@ class DockerEngine implements Engine {
       names,
       local,
       logDriver: this.#facts.logDrivers.includes('local') ? 'local' : 'json-file',
+      logFileBytes: this.#logFileBytes,
       // The filter names this machine's architecture; an Engine elsewhere has its own default.
       seccomp: local ? seccompFilter() : undefined,
       maxOpenFiles: local ? hardLimitOfOpenFiles() : Number.MAX_SAFE_INTEGER,

@@ -33,8 +33,7 @@ try {
     ...config,
     paths,
     parent: identify(config.parentPid) ?? null,
-    engine: opened.engine,
-    newInstanceId: opened.newInstanceId,
+    opened,
     makeRegistry: (onStarted) =>
       new LocalRegistryProcess({ paths, port: config.registryPort, gatewayPort: config.port, logger, onStarted }),
     logger,

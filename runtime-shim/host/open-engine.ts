@@ -10,6 +10,9 @@ export interface OpenedEngine {
   newInstanceId: () => string
   /** Begins what the engine prepares ahead; called after recovery, which takes what it finds half made for a crash's traces. */
   prepareAhead: () => void
+  /** The content worker, while there is one. */
+  workerPid: () => number | undefined
+  close: () => Promise<void>
 }
 
 /** The engine that was asked for. Each is imported only when it is used: dockerode alone takes 55 to 155 ms. */
@@ -31,7 +34,13 @@ async function openDocker(paths: DataPaths, logger: Logger): Promise<OpenedEngin
     log: logger,
     ...(socket === undefined ? {} : { socketPath: socket }),
   })
-  return { engine, newInstanceId: () => randomBytes(8).toString('hex'), prepareAhead: () => undefined }
+  return {
+    engine,
+    newInstanceId: () => randomBytes(8).toString('hex'),
+    prepareAhead: () => undefined,
+    workerPid: () => undefined,
+    close: () => engine.close(),
+  }
 }
 
 async function openRunc(config: HostConfig, paths: DataPaths, log: Logger): Promise<OpenedEngine> {
@@ -48,5 +57,14 @@ async function openRunc(config: HostConfig, paths: DataPaths, log: Logger): Prom
     log,
     waitingSandboxes: config.waitingSandboxes,
   })
-  return { engine, newInstanceId: () => engine.reserveId(), prepareAhead: () => void engine.sandboxesReady() }
+  return {
+    engine,
+    newInstanceId: () => engine.reserveId(),
+    prepareAhead: () => void engine.sandboxesReady(),
+    workerPid: () => content.workerPid(),
+    close: async () => {
+      await engine.close()
+      await content.close()
+    },
+  }
 }

@@ -15,7 +15,6 @@ import {
   takeAbstractLock,
   takeDescriptorFrom,
 } from '../../common/index.ts'
-import type { Engine } from '../engines/engine.ts'
 import { SERVER_UID } from './confine.ts'
 import { Deadlines } from './deadlines.ts'
 import { makeHandlers } from './handlers.ts'
@@ -24,6 +23,7 @@ import { InstanceTable } from './instance-table.ts'
 import { Keeper } from './keeper.ts'
 import { LeaseWatch } from './lease-watch.ts'
 import { openLog } from './log-file.ts'
+import type { OpenedEngine } from './open-engine.ts'
 import { GATEWAY_FD, type Result, type ServerConfig, SILENCE_MS } from './port.ts'
 import type { LocalRegistryProcess } from './registry-process.ts'
 import { serverView, spawnServer } from './server-process.ts'
@@ -36,8 +36,7 @@ export interface SupervisorOptions {
   port: number
   registryPort: number
   parent: ProcessIdentity | null
-  engine: Engine
-  newInstanceId: () => string
+  opened: OpenedEngine
   /** Makes the keeper of the local registry; it tells each process that it starts. */
   makeRegistry: (onStarted: (registry: ProcessIdentity) => void) => LocalRegistryProcess
   logger: Logger
@@ -64,7 +63,8 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options
-    const { paths, logger, engine } = options
+    const { paths, logger, opened } = options
+    const { engine, newInstanceId } = opened
     this.#leases = new LeaseWatch(paths.run)
     this.#deadlines = new Deadlines({ leases: this.#leases, logger, stop: (id, why) => this.#table.stop(id, 0, why) })
     this.#table = new InstanceTable({
@@ -72,7 +72,7 @@ export class Supervisor {
       directory: paths.instances,
       bootId: bootId(),
       logger,
-      newId: options.newInstanceId,
+      newId: newInstanceId,
       onExit: (id, exit) => this.#port.tell('exit', { id, exit }),
       leasedUntil: (id) => this.#deadlines.leasedUntil(id),
     })
@@ -121,7 +121,7 @@ export class Supervisor {
     await this.#table.stopAll(graceMs)
     await this.#registry.close()
     this.#port.close()
-    await this.#options.engine.close()
+    await this.#options.opened.close()
   }
 
   #listen(): number {
@@ -146,7 +146,7 @@ export class Supervisor {
   }
 
   #makePort(): HostServer {
-    const { paths, logger, engine } = this.#options
+    const { paths, logger, opened } = this.#options
     return new HostServer({
       socketPath: paths.hostSocket,
       fdSocketPath: paths.hostFdSocket,
@@ -154,7 +154,7 @@ export class Supervisor {
       isServer: (peer) => peer.pid === this.#server.current?.pid && peer.uid === this.#serverUid(),
       handlers: makeHandlers({
         table: this.#table,
-        engine,
+        engine: opened.engine,
         serverConfig: () => this.#serverConfig(),
         processes: () => this.#processes(),
         onReady: (caPem) => this.#serverReady(caPem),
@@ -231,31 +231,25 @@ export class Supervisor {
   }
 
   #processes(): Result<'processes'>['processes'] {
-    const { parent, engine } = this.#options
+    const { parent, opened } = this.#options
     const rows: { role: string; pid: number | undefined }[] = [
       { role: 'parent', pid: parent?.pid },
       { role: 'supervisor', pid: process.pid },
       { role: 'server', pid: this.#server.current?.pid },
       { role: 'registry', pid: this.#registry.current?.pid },
-      ...workerPids(engine).map((pid) => ({ role: 'worker', pid })),
+      { role: 'worker', pid: opened.workerPid() },
     ]
     return rows.flatMap(({ role, pid }) => (pid === undefined ? [] : [{ role, pid }]))
   }
 
   #initialState(): StateFile {
-    const { address, port, registryPort, engine, parent } = this.#options
+    const { address, port, registryPort, opened, parent } = this.#options
     const own = identify(process.pid)
     if (own === undefined) throw new AppError('own process is not in /proc', { code: 'internal' })
-    const kind = engine.name === 'docker' ? 'docker' : 'runc'
+    const kind = opened.engine.name === 'docker' ? 'docker' : 'runc'
     const processes = { supervisor: own, parent, server: null, registry: null }
     return { bootId: bootId(), address, port, registryPort, engine: kind, ready: false, ...processes }
   }
-}
-
-function workerPids(engine: Engine): number[] {
-  return 'workerPids' in engine && typeof engine.workerPids === 'function'
-    ? (engine.workerPids as () => number[])()
-    : []
 }
 
 function logLevel(): Record<string, string> {

@@ -65,7 +65,7 @@ export class InstanceTail {
   #isAsking = false
   /** There is no output file: an instance that ended before it began. */
   #hasNothing = false
-  #rotateAgainMs = 0
+  #rotateFromMs = 0
   /** A batch that could not be stored yet: nothing is read before it is. */
   #unstored: Buffer | undefined
 
@@ -270,16 +270,19 @@ export class InstanceTail {
 
   /** Goes on beside the copying; an instance that has just ended refuses, anything else is tried again. */
   #rotate(): void {
-    if (this.#isEnded || Date.now() < this.#rotateAgainMs) return
-    this.#rotateAgainMs = Date.now() + ROTATE_RETRY_MS
+    if (this.#isEnded || performance.now() < this.#rotateFromMs) return
+    this.#rotateFromMs = Number.POSITIVE_INFINITY
     const { file } = this.#place
     this.#options.source.rotate().then(
       (number) => {
+        this.#rotateFromMs = 0
         if (this.#place.file !== file) return
         this.#renumber(number)
         this.#isRotated = true
       },
-      () => undefined,
+      () => {
+        this.#rotateFromMs = performance.now() + ROTATE_RETRY_MS
+      },
     )
   }
 

@@ -125,7 +125,9 @@ describe('kill -9', () => {
     expect({ ...tally, other: [...tally.other] }).toMatchObject({ refused: 0, reset: 0, other: [] })
     const after = await platform.invoke('counter', {})
     expect(after.body).toMatchObject({ statusCode: 200, coldStart: null })
-    expect((after.body['result'] as { calls: number }).calls).toBe((before.body['result'] as { calls: number }).calls + 1)
+    expect((after.body['result'] as { calls: number }).calls).toBe(
+      (before.body['result'] as { calls: number }).calls + 1,
+    )
   })
 
   it('of both at once leaves the instances and answers again', async () => {

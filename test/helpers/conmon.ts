@@ -43,6 +43,7 @@ export class ConmonProgram {
           `k8s-file:${this.files.current}`,
           '--log-level',
           'warning',
+          '--no-sync-log',
         ],
       ],
       {

@@ -9,6 +9,7 @@ import type { ContainerConfig } from '../../oci/index.ts'
 import type { EngineHarness } from '../../runtime-shim/engines/contract-kit.ts'
 import { type DockerEngineOptions, openDockerEngine } from '../../runtime-shim/engines/docker.ts'
 import type { InstanceSpec } from '../../runtime-shim/engines/engine.ts'
+import type { DockerChildOrders } from './docker-child.ts'
 import type { TestDockerd } from './dockerd.ts'
 import { startTestRegistry, type TestRegistry } from './registry.ts'
 import { makeTestImage, type TestImage } from './test-image.ts'
@@ -60,7 +61,7 @@ export async function makeDockerHarness(
       opened.push(other)
       return other
     },
-    createInKilledProcess: (spec) => createInKilledProcess(options, spec),
+    createInKilledProcess: (spec) => killedChild(options, { spec, what: 'create' }),
     traces: (id) => traces(dockerd.socketPath, id),
     close: async () => {
       for (const id of await engine.strays()) await engine.sweep(id, join(paths.instances, id))
@@ -71,17 +72,22 @@ export async function makeDockerHarness(
   }
 }
 
-function createInKilledProcess(options: DockerEngineOptions, spec: InstanceSpec): Promise<void> {
+/** Runs test/helpers/docker-child.ts and kills it `lifeMs` after it said that it is ready. */
+export function killedChild(
+  engine: DockerEngineOptions,
+  orders: Omit<DockerChildOrders, 'options'>,
+  lifeMs = 0,
+): Promise<void> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'docker-child.ts')], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
-  const { log: _log, ...plain } = options
-  child.stdin.end(JSON.stringify({ options: plain, spec }))
+  const { log: _log, ...options } = engine
+  child.stdin.end(JSON.stringify({ ...orders, options } satisfies DockerChildOrders))
   return new Promise((resolve, reject) => {
-    child.stdout.on('data', () => child.kill('SIGKILL'))
+    child.stdout.once('data', () => setTimeout(() => child.kill('SIGKILL'), lifeMs))
     child.on('exit', (code, signal) => {
       if (signal === 'SIGKILL') resolve()
-      else reject(new Error(`the creating process ended with ${code} ${signal}`))
+      else reject(new Error(`the child ended with ${code} ${signal}`))
     })
   })
 }

@@ -9,6 +9,7 @@ import { identify, isAlive, type ProcessIdentity, unmount } from '../../common/i
 import { requireProgram } from './programs.ts'
 
 const DEFAULT_SOCKET = '/var/run/docker.sock'
+const CONTAINERD_PID = 'exec/containerd/containerd.pid'
 const READY_TIMEOUT_MS = 30_000
 
 /** A Docker Engine for tests. */
@@ -76,23 +77,28 @@ class OwnDaemon implements TestDaemon {
     }
   }
 
-  /** As a crash: containers run on without it. */
+  /** As a crash: containers run on without it. Its containerd dies with it, and the files that name dead processes go. */
   async kill(): Promise<void> {
     await end(this.#process, 'SIGKILL')
-    rmSync(join(this.#home, 'pid'), { force: true })
+    await end(this.#containerd(), 'SIGKILL')
+    for (const file of ['pid', CONTAINERD_PID]) rmSync(join(this.#home, file), { force: true })
   }
 
   /** Ends the daemon with what it started, and removes its directories with the mounts in them. */
   async close(): Promise<void> {
     await end(this.#process, 'SIGTERM')
-    const containerd = readPid(join(this.#home, 'exec/containerd/containerd.pid'))
-    if (containerd !== undefined && commandLine(containerd).includes(this.#home))
-      await end(identify(containerd), 'SIGTERM')
+    await end(this.#containerd(), 'SIGTERM')
     const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
       .map((line) => line.split(' ')[4] ?? '')
     for (const target of mounts.filter((path) => path.startsWith(`${this.#home}/`)).toReversed()) unmount(target)
     rmSync(this.#home, { recursive: true, force: true })
+  }
+
+  /** The containerd that the daemon started, if it is alive. */
+  #containerd(): ProcessIdentity | undefined {
+    const pid = readPid(join(this.#home, CONTAINERD_PID))
+    return pid !== undefined && commandLine(pid).includes(this.#home) ? identify(pid) : undefined
   }
 
   #lastWords(): string {

@@ -43,7 +43,9 @@ export class ScriptedRuntime implements UpgradingRuntime {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
     response.writeHead(200, [...this.webHeaders, 'X-Request-Id', call.requestId])
-    response.end(`${version.function} ${request.method} ${call.path} ${call.forwardedPrefix} ${Buffer.concat(chunks)}`)
+    response.end(
+      `${version.function} ${request.method} ${call.path} ${call.forwardedPrefix} ${Buffer.concat(chunks).toString()}`,
+    )
   }
 
   async forwardUpgrade(_version: Version, _request: IncomingMessage, socket: Duplex): Promise<void> {

@@ -23,6 +23,7 @@ import { testBase, testBuilder } from '../helpers/builds.ts'
 import { startImage, unpackImage } from '../helpers/image-process.ts'
 import { requireProgram } from '../helpers/programs.ts'
 import { startTestRegistry, type TestRegistry } from '../helpers/registry.ts'
+import { startTokenRegistry } from '../helpers/token-registry.ts'
 
 const SAMPLES = join(import.meta.dirname, '../../samples')
 const CHILD = join(import.meta.dirname, '../helpers/build-child.ts')
@@ -189,6 +190,43 @@ describe.skipIf(!runnable)('building from source', () => {
         expect(third.image).toBe(`${fresh.address}/default/fresh@${third.digest}`)
       } finally {
         await fresh.close()
+      }
+    })
+  })
+
+  describe('a registry with tokens', () => {
+    it('takes the push of who may write there; a base that may not be read is sent, one that may is mounted', async () => {
+      const tokens = await startTokenRegistry()
+      try {
+        const admin = new RegistryClient({ registry: tokens.host, credential: tokens.admin })
+        await publishImage({
+          client: admin,
+          repository: base.repository,
+          tag: 'latest',
+          image: base.image,
+          files: base.files,
+        })
+        await admin.close()
+        const path = source({ 'index.js': 'exports.main_handler = () => 1' })
+        const push = async (user: string, grants: string[], repository: string): Promise<BuildResult> => {
+          const credential = { kind: 'basic', username: user, password: await tokens.users.add(user, grants) } as const
+          const builder = testBuilder(home, { credentials: { for: async () => credential } })
+          const target = { registry: tokens.host, repository }
+          return builder.build(
+            { source: { kind: 'directory', path }, settings: { name: 'x' }, target },
+            AbortSignal.timeout(60_000),
+          )
+        }
+        const without = await push('narrow', ['pull,push:shop/*'], 'shop/one')
+        expect(without.pushedBytes).toBeGreaterThan(10_000_000)
+        const withBase = await push('wide', ['pull,push:shop/*', `pull:${base.repository}`], 'shop/two')
+        expect(withBase.pushedBytes).toBeLessThan(10_000)
+        expect(withBase.digest).toBe(without.digest)
+        await expect(push('stranger', ['pull,push:other/*'], 'shop/three')).rejects.toMatchObject({
+          code: expect.stringMatching(/^registry-(denied|unauthorized)$/),
+        })
+      } finally {
+        await tokens.stop()
       }
     })
   })

@@ -160,7 +160,7 @@ describe('access', () => {
       { authorization: TOKEN },
       { authorization: 'Basic x' },
     ]) {
-      const response = await plane.request('GET', FUNCTIONS, undefined, headers as Record<string, string>)
+      const response = await plane.request('GET', FUNCTIONS, undefined, { ...headers })
       expect(response.headers.get('www-authenticate')).toBe('Bearer')
       expect(await problem(response)).toMatchObject({ status: 401, code: 'unauthorized' })
     }
@@ -258,7 +258,7 @@ describe('an event call', () => {
       headers: { authorization: `Bearer ${TOKEN}` },
       body: new Blob([json, '  ']).stream(),
       duplex: 'half',
-    } as RequestInit)
+    })
     expect(chunked.status).toBe(413)
   })
 

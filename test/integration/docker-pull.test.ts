@@ -110,8 +110,10 @@ describe.skipIf(!possible)('a Docker Engine that prepares an image', () => {
   })
 
   it('says that an unknown digest does not exist', async () => {
-    await expect(prepare(digestOf('nothing like it'), registry.admin)).rejects.toMatchObject({
+    const digest = digestOf('nothing like it')
+    await expect(prepare(digest, registry.admin)).rejects.toMatchObject({
       code: 'image-not-found',
+      message: expect.stringMatching(new RegExp(`^pull of [^ ]+@${digest} failed: manifest.*unknown`)),
     })
   })
 

@@ -216,14 +216,28 @@ describe.skipIf(!requireProgram('conmon', 'runc'))('copying output of a real con
   })
   afterEach(() => program.remove())
 
-  it('loses no line of a fast writer over rotations, and has everything when the exit is known', async () => {
-    const limits = { rotateBytes: 4 * 1024 * 1024 }
-    const child = await collector({ instances: { [A]: program.files.directory }, limits, rotate: 'conmon' })
-    await program.start(['/usr/bin/seq', '1', '600000'])
-    expect(await program.exited()).toBe(0)
+  it('loses no line over rotations and kills, and has everything when the exit is known', async () => {
+    const setting = {
+      instances: { [A]: program.files.directory },
+      limits: { rotateBytes: 1024 * 1024 },
+      rotate: 'conmon' as const,
+    }
+    const script =
+      'i=0; while [ $i -lt 15 ]; do seq $((i * 30000 + 1)) $((i * 30000 + 30000)); sleep 0.1; i=$((i + 1)); done'
+    await program.start(['/bin/sh', '-c', script])
+    let isOver = false
+    const exited = program.exited().finally(() => (isOver = true))
+    let child = await collector(setting)
+    for (let kill = 0; kill < 4 && !isOver; kill += 1) {
+      await sleep(250)
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      child = await collector(setting)
+    }
+    expect(await exited).toBe(0)
     await finish(child, A)
     const lines = await linesOf(A)
-    expect(lines).toHaveLength(600_000)
+    expect(lines).toHaveLength(450_000)
     expect(lines.every(({ line, stream }, i) => line === String(i + 1) && stream === 'stdout')).toBe(true)
     expect(program.files.numbers().at(-1)).toBeGreaterThanOrEqual(3)
   })

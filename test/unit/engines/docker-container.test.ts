@@ -11,6 +11,7 @@ const LOCAL: Placement = {
   names,
   local: true,
   logDriver: 'local',
+  logFileBytes: 1_000_000,
   seccomp: { defaultAction: 'SCMP_ACT_ERRNO', defaultErrnoRet: 1, architectures: [], syscalls: [] },
   maxOpenFiles: 1000,
 }

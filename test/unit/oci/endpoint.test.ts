@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { refusedDestination } from '../../../oci/endpoint.ts'
-import { redactUrl, registryOrigin } from '../../../oci/index.ts'
+import { redactUrl, refusedDestination, registryOrigin } from '../../../oci/endpoint.ts'
 
 describe('the address of a registry', () => {
   const origins: [string, string][] = [
