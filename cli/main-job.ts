@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { AppError, type DataPaths, run } from '../common/index.ts'
+import { buildPlaces } from './build-places.ts'
 import { CODE_DIRECTORY, type Steps } from './platform/index.ts'
 
 interface Answer {
@@ -13,6 +14,17 @@ interface Answer {
 }
 
 const STEP_MS = 10 * 60_000
+
+/** Makes the base image of Node functions, or finds it made. */
+export async function makeBase(steps: Steps, paths: DataPaths, env: NodeJS.ProcessEnv): Promise<void> {
+  const { makeNodeBase } = await import('../base-images/node/index.ts')
+  const { base } = buildPlaces(env, paths)
+  await steps.run(
+    'Node base image',
+    (say) => makeNodeBase({ cacheDirectory: base, progress: say }),
+    ({ digest, cached }) => `${digest}${cached ? ', made before' : ''}`,
+  )
+}
 
 /** What the platform is for, once, the way a user does it: build, push, deploy by digest, event call, web call, logs. */
 export async function mainJob(steps: Steps, paths: DataPaths, env: NodeJS.ProcessEnv, port: number): Promise<void> {

@@ -9,6 +9,7 @@ import {
   digestOf,
   type Index,
   MAX_MANIFEST_BYTES,
+  MEDIA,
   parseDigest,
   parseManifest,
   type RegistryClient,
@@ -33,7 +34,7 @@ export async function pushLayout(
   target: { repository: string; tag: string; ref?: string },
 ): Promise<PushedLayout> {
   const bytes = await readBounded(join(directory, 'index.json'))
-  const document = parseManifest(bytes, '', `index.json of ${directory}`)
+  const document = parseManifest(bytes, MEDIA.ociIndex, `index.json of ${directory}`)
   if (document.kind !== 'index') throw invalid(directory, 'its index.json is no index')
   const root = choose(document.index, directory, target.ref)
   const result = { digest: root.digest, sizeBytes: 0, pushedBytes: 0, reusedBytes: 0 }

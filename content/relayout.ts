@@ -1,11 +1,12 @@
 import { linkSync, readdirSync } from 'node:fs'
-import { errnoOf, makeWhiteout } from '../common/index.ts'
+import { errnoOf } from '../common/index.ts'
 import { isOpaque, MergedView } from './merged-view.ts'
 import { readMetadata } from './metadata.ts'
 import { type ByteString, fsPath, refuse, shown } from './tar-entry.ts'
 import { explainFailure } from './unpack-errors.ts'
 import { finishLayer, type LayerNotes, parentPath } from './unpack-finish.ts'
 import { kindOf, LayerTree, type TreeDirectory } from './unpack-tree.ts'
+import { placeWhiteout } from './unpack-whiteout.ts'
 
 /**
  * Whether a layer, unpacked by itself, would show something else over `lower` than its tar says: a directory that is only implied hides a symbolic link
@@ -38,7 +39,7 @@ export function relayout(
     const { directory, name } = placeOf(tree, path)
     const own = `${directory.path}/${name}`
     if (lower.lookup(own).kind === 'absent' || tree.kindAt(directory, name) !== 'absent') return
-    makeWhiteout(fsPath(tree.diskPath(directory, name)))
+    placeWhiteout(tree.diskPath(directory, name))
     made.whiteouts.add(own)
   }
   try {

@@ -11,7 +11,7 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs'
-import { errnoOf, makeFifo, makeWhiteout, setModifiedTime, setModifiedTimeOf, syscallErrno } from '../common/index.ts'
+import { errnoOf, makeFifo, setModifiedTime, setModifiedTimeOf, syscallErrno } from '../common/index.ts'
 import { removeTree } from './remove-tree.ts'
 import { type ByteString, fsPath, refuse, shown, type TarEntry } from './tar-entry.ts'
 import type { TarHandler } from './tar-parser.ts'
@@ -19,6 +19,7 @@ import type { UnpackBudget } from './unpack-budget.ts'
 import { explainFailure } from './unpack-errors.ts'
 import { finishLayer, type LayerNotes } from './unpack-finish.ts'
 import { type LayerTree, type TreeDirectory } from './unpack-tree.ts'
+import { placeWhiteout } from './unpack-whiteout.ts'
 import { setXattrs } from './unpack-xattrs.ts'
 
 const WHITEOUT = '.wh.'
@@ -140,7 +141,7 @@ export class LayerWriter implements TarHandler {
       return
     }
     if (this.#tree.kindAt(directory, name) !== 'absent') return
-    makeWhiteout(fsPath(this.#tree.diskPath(directory, name)))
+    placeWhiteout(this.#tree.diskPath(directory, name))
     this.#whiteouts.add(`${directory.path}/${name}`)
   }
 
@@ -211,7 +212,8 @@ export class LayerWriter implements TarHandler {
     if (targetPath === path) return
     const kind = this.#tree.kindAt(target.directory, target.name)
     const leadsThroughItself = directory.children?.has(name) === true
-    if (kind === 'directory' || leadsThroughItself) throw refuse(`the hard link ${shown(entry.path)} leads to a directory`)
+    if (kind === 'directory' || leadsThroughItself)
+      throw refuse(`the hard link ${shown(entry.path)} leads to a directory`)
     this.#clear(path)
     if (kind === 'absent' || kind === 'whiteout') {
       this.#lowerLinks.set(`${directory.path}/${name}`, `${target.directory.path}/${target.name}`)

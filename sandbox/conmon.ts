@@ -28,6 +28,7 @@ export async function createMonitored(request: MonitorRequest): Promise<number> 
   const child = spawn('conmon', conmonArguments(names, runtime), {
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
     detached: true,
+    cwd: names.directory, // conmon leaves a file `oom` where it stands when the kernel killed for memory
     env: {
       PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
       _OCI_SYNCPIPE: String(SYNC_FD),

@@ -57,10 +57,8 @@ async function withLayout<T>(path: string, { signal }: Context, work: (layout: s
   if (found.isDirectory()) return work(path)
   const directory = await mkdtemp(join(tmpdir(), 'slipway-push-'))
   try {
-    // Only what a layout consists of; anything else that the archive holds stays in it.
-    const members = ['index.json', 'blobs']
     const options = ['--no-same-owner', '--no-same-permissions', '--directory', directory]
-    await run('tar', ['--extract', '--file', path, ...options, ...members], { timeoutMs: UNPACK_MS, signal })
+    await run('tar', ['--extract', '--file', path, ...options], { timeoutMs: UNPACK_MS, signal })
     return await work(directory)
   } finally {
     await rm(directory, { recursive: true })

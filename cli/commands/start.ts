@@ -1,5 +1,5 @@
 import { defineCommand, expectPositionals } from '../command.ts'
-import { mainJob } from '../main-job.ts'
+import { mainJob, makeBase } from '../main-job.ts'
 import { up } from '../platform/index.ts'
 import { readUpValues, UP_OPTIONS } from './up.ts'
 
@@ -10,6 +10,10 @@ export const start = defineCommand({
   run: (context, values, positionals) => {
     expectPositionals(positionals, [])
     const options = readUpValues(values, context.env)
-    return up({ ...options, afterReady: (steps, paths) => mainJob(steps, paths, context.env, options.port) })
+    return up({
+      ...options,
+      beforeStart: (steps, paths) => makeBase(steps, paths, context.env),
+      afterReady: (steps, paths) => mainJob(steps, paths, context.env, options.port),
+    })
   },
 })

@@ -12,6 +12,8 @@ export interface UpOptions {
   registryPort: number
   engine: EngineName
   waitingSandboxes: number
+  /** Runs before anything is started. */
+  beforeStart?: (steps: Steps, paths: DataPaths) => Promise<void>
   /** Runs once the platform answers; its failure is told and changes nothing of the platform. */
   afterReady: (steps: Steps, paths: DataPaths) => Promise<void>
 }
@@ -34,7 +36,8 @@ export async function up(options: UpOptions): Promise<number> {
       hint: 'look with "slipway status", end it with "slipway down", or choose another SLIPWAY_DATA',
     })
   }
-  const { afterReady: _, dataDirectory: __, ...rest } = options
+  await options.beforeStart?.(steps, paths)
+  const { afterReady: _after, beforeStart: _before, dataDirectory: _directory, ...rest } = options
   const config: HostConfig = {
     ...rest,
     dataDirectory: paths.root,

@@ -15,9 +15,9 @@ export interface HostileAccess {
   asRoot: (overrides?: Partial<InstanceSpec>) => Promise<Probe>
 }
 
-/** Two calls in a row within a second each: what an undisturbed neighbour answers. */
+/** Two calls in a row within three seconds each, also on a busy machine: what an undisturbed neighbour answers. */
 export async function answersQuickly(probe: Probe): Promise<void> {
-  for (let call = 0; call < 2; call += 1) expect(await within(probe.eval('return 1'), 1_000, 'answer')).toBe(1)
+  for (let call = 0; call < 2; call += 1) expect(await within(probe.eval('return 1'), 3_000, 'answer')).toBe(1)
 }
 
 /** In scope of code inside: `call(function, ...numbers)` and `raw(name, ...numbers)` answer an errno name, or `none`. */

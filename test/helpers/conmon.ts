@@ -26,7 +26,7 @@ export class ConmonProgram {
   /** Runs `args` to its end in the background. */
   async start(args: string[]): Promise<void> {
     const at = (name: string): string => join(this.#directory, name)
-    for (const path of ['/proc', ...SYSTEM_DIRECTORIES]) mkdirSync(at(`rootfs${path}`), { recursive: true })
+    for (const path of ['/proc', '/tmp', ...SYSTEM_DIRECTORIES]) mkdirSync(at(`rootfs${path}`), { recursive: true })
     mkdirSync(at('exits'), { recursive: true })
     writeFileSync(at('config.json'), JSON.stringify(this.#config(args)))
     const child = spawn(
@@ -59,6 +59,11 @@ export class ConmonProgram {
     child.unref()
     if (answer.data < 0) throw new Error(answer.message)
     await run('/usr/sbin/runc', ['--root', at('state'), 'start', this.#id])
+  }
+
+  /** Makes an empty file that the program can see. */
+  touch(path: string): void {
+    writeFileSync(join(this.#directory, 'rootfs', path), '')
   }
 
   /** Settles when conmon has written the exit status. */

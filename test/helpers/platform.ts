@@ -20,25 +20,35 @@ export interface StateView {
   ready: boolean
 }
 
+export interface PlatformOptions {
+  engine: string
+  /** Sandboxes kept waiting; absent: as many as `slipway up` keeps by itself. */
+  sandboxes?: number
+  /** Default debug. */
+  logLevel?: string
+  /** More variables for its processes. */
+  environment?: Record<string, string>
+}
+
 /** A whole platform with a data directory and ports of its own, as a user starts it. */
 export class Platform {
   readonly dataDirectory: string
   readonly port: number
   readonly registryPort: number
-  readonly #engine: string
+  readonly #options: PlatformOptions
   #up: ChildProcess | undefined
   stderr = ''
 
-  private constructor(dataDirectory: string, port: number, registryPort: number, engine: string) {
+  private constructor(dataDirectory: string, port: number, registryPort: number, options: PlatformOptions) {
     this.dataDirectory = dataDirectory
     this.port = port
     this.registryPort = registryPort
-    this.#engine = engine
+    this.#options = options
   }
 
-  static async start(engine = 'runc'): Promise<Platform> {
+  static async start(engine = 'runc', options: Omit<PlatformOptions, 'engine'> = {}): Promise<Platform> {
     const dataDirectory = mkdtempSync(join(tmpdir(), 'slipway-e2e-'))
-    const platform = new Platform(dataDirectory, await freePort(), await freePort(), engine)
+    const platform = new Platform(dataDirectory, await freePort(), await freePort(), { ...options, engine })
     await platform.up()
     return platform
   }
@@ -54,7 +64,10 @@ export class Platform {
   /** Starts the parent and waits until the platform answers calls. */
   async up(): Promise<void> {
     const ports = ['--port', String(this.port), '--registry-port', String(this.registryPort)]
-    const child = spawn(process.execPath, [join(PROJECT, 'cli/main.ts'), 'up', ...ports, '--engine', this.#engine], {
+    const { engine, sandboxes } = this.#options
+    const waiting = sandboxes === undefined ? [] : ['--sandboxes', String(sandboxes)]
+    const args = [join(PROJECT, 'cli/main.ts'), 'up', ...ports, '--engine', engine, ...waiting]
+    const child = spawn(process.execPath, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: this.environment,
       cwd: PROJECT,
@@ -89,7 +102,8 @@ export class Platform {
       HOME: '/root',
       SLIPWAY_DATA: this.dataDirectory,
       SLIPWAY_CACHE: CACHE,
-      SLIPWAY_LOG_LEVEL: 'debug',
+      SLIPWAY_LOG_LEVEL: this.#options.logLevel ?? 'debug',
+      ...this.#options.environment,
     }
   }
 

@@ -8,7 +8,7 @@ import { unpackBase } from '../../builder/base-image.ts'
 import { BuildSandbox, type SandboxMachine, type SandboxOptions } from '../../builder/build-sandbox.ts'
 import { createLogger } from '../../common/index.ts'
 import { detectCgroups, NetworkNamespaces, TmpVolumes } from '../../sandbox/index.ts'
-import { testBase } from '../helpers/builds.ts'
+import { KEPT, testBase } from '../helpers/builds.ts'
 import { requireProgram } from '../helpers/programs.ts'
 
 describe.skipIf(!requireProgram('runc', 'mmdebstrap', 'tar'))('a build step', () => {
@@ -21,9 +21,9 @@ describe.skipIf(!requireProgram('runc', 'mmdebstrap', 'tar'))('a build step', ()
 
   beforeAll(async () => {
     home = mkdtempSync(join(tmpdir(), 'slipway-step-'))
-    layers = await unpackBase(await testBase(), join(home, 'cache'), AbortSignal.timeout(60_000))
+    layers = await unpackBase(await testBase(), KEPT, AbortSignal.timeout(60_000))
     const namespaces = new NetworkNamespaces(createLogger('test'))
-    const volumes = new TmpVolumes(join(home, 'volumes'))
+    const volumes = new TmpVolumes(join(KEPT, 'volumes'))
     machine = { directory: join(home, 'builds'), hash: 'teststep', namespaces, volumes, cgroups: detectCgroups() }
     origin = createServer((_request, response) => response.end('from the registry'))
     await new Promise<void>((resolve) => origin.listen(0, '127.0.0.1', resolve))

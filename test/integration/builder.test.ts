@@ -18,8 +18,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makeNodeBase, type NodeBase } from '../../base-images/node/index.ts'
 import { type BuildEvent, type BuildResult, publishImage } from '../../builder/index.ts'
+import { npmDirectory } from '../../builder/npm-tool.ts'
 import { RegistryClient } from '../../oci/index.ts'
-import { testBase, testBuilder } from '../helpers/builds.ts'
+import { KEPT, testBase, testBuilder } from '../helpers/builds.ts'
 import { startImage, unpackImage } from '../helpers/image-process.ts'
 import { requireProgram } from '../helpers/programs.ts'
 import { startTestRegistry, type TestRegistry } from '../helpers/registry.ts'
@@ -38,6 +39,7 @@ describe.skipIf(!runnable)('building from source', () => {
     home = mkdtempSync(join(tmpdir(), 'slipway-builds-'))
     registry = await startTestRegistry()
     base = await testBase()
+    await npmDirectory(KEPT, AbortSignal.timeout(60_000))
   })
   afterAll(async () => {
     await registry.close()
@@ -242,7 +244,9 @@ describe.skipIf(!runnable)('building from source', () => {
         chmodSync(join(copy, name), 0o600)
         utimesSync(join(copy, name), 1_000_000_000, 1_000_000_000)
       }
-      const child = await childBuild(mkdtempSync(join(home, 'cold-')), copy, {
+      const cold = mkdtempSync(join(home, 'cold-'))
+      mkdirSync(join(cold, 'cache'))
+      const child = await childBuild(cold, copy, {
         TZ: 'Pacific/Kiritimati',
         LC_ALL: 'tr_TR.UTF-8',
       }).digest
@@ -347,7 +351,7 @@ describe.skipIf(!runnable)('building from source', () => {
       const startedMs = performance.now()
       controller.abort(new Error('no longer wanted'))
       expect(await outcome).toMatchObject({ message: 'no longer wanted' })
-      expect(performance.now() - startedMs).toBeLessThan(3000)
+      expect(performance.now() - startedMs).toBeLessThan(10_000)
       for (const name of readdirSync(home).filter((entry) => entry.startsWith('cold-'))) nothingLeft(join(home, name))
     })
 

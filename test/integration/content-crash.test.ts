@@ -21,13 +21,13 @@ function randomNumbers(seed: number): () => number {
   }
 }
 
-/** Four layers of 1,500 files, the last with whiteouts and links into lower ones, so that composing has work to do as well. */
+/** Four layers, three of them of 400 files, the last with whiteouts and links into lower ones, so that composing has work to do as well. */
 function busyImage(): MadeImage {
   const layers = ['a', 'b', 'c'].map((name) =>
     makeTar([
       directory('./'),
       directory(`${name}/`),
-      ...Array.from({ length: 1500 }, (_, index) => file(`${name}/f${index}`, `${name}${index}`.repeat(200))),
+      ...Array.from({ length: 400 }, (_, index) => file(`${name}/f${index}`, `${name}${index}`.repeat(200))),
     ]),
   )
   const top = [file('a/.wh.f1'), file('b/new', 'n'), hardLink('linked', 'c/f7')]

@@ -9,9 +9,8 @@ import {
   outputRecords,
   outputUntil,
   streamText,
-  within,
 } from '../../runtime-shim/engines/contract-kit.ts'
-import { detectDocker } from '../../runtime-shim/engines/docker.ts'
+import { detectDocker, openDockerEngine } from '../../runtime-shim/engines/docker.ts'
 import { connectDocker } from '../../runtime-shim/engines/docker-api.ts'
 import type { EngineInstance } from '../../runtime-shim/engines/engine.ts'
 import { type DockerHarness, killedChild, makeDockerHarness } from '../helpers/docker-harness.ts'
@@ -46,7 +45,7 @@ describe.skipIf(!(await requireDocker()))('an instance of a Docker Engine', () =
   let kit: ContractKit
   beforeAll(async () => {
     dockerd = await startTestDockerd({ own: true })
-    harness = await makeDockerHarness(dockerd, { logFileBytes: 2 * 1024 * 1024 })
+    harness = await makeDockerHarness(dockerd)
     await harness.engine.prepare({ ...harness.image, credential: harness.credential, deadlineMs: Date.now() + 60_000 })
     kit = new ContractKit(harness)
   })
@@ -81,12 +80,15 @@ describe.skipIf(!(await requireDocker()))('an instance of a Docker Engine', () =
   })
 
   it('has every line once although the Engine rotates its own file under the reader', async () => {
-    const count = 2_500 // 10 MB in files of 2 MB, slower than they are read
-    const instance = await kit.start({ command: ['/usr/bin/node', '-e', WRITER(count, 80)] })
+    const engine = await openDockerEngine({ ...harness.options, logFileBytes: 5 * 1024 * 1024 })
+    const count = 3_500 // 14 MB, slower than they are read
+    const instance = await engine.create(kit.spec({ command: ['/usr/bin/node', '-e', WRITER(count, 90)] }))
+    await instance.start()
     await outputUntil(instance, 'stderr', (text) => text.endsWith(`e${count - 1}\n`))
     await instance.stop(0)
     expect(firstDifference(allText(instance, 'stderr', 0), count, 'stderr')).toBeUndefined()
     expect(firstDifference(allText(instance, 'stdout', 0), count, 'stdout')).toBeUndefined()
+    await engine.close()
   })
 
   it('whose output nobody read while its supervisor was dead leaves all of it at its end', async () => {
@@ -98,8 +100,9 @@ describe.skipIf(!(await requireDocker()))('an instance of a Docker Engine', () =
     expect(streamText(outputRecords(join(spec.directory, 'output.log')), 'stdout')).toBe('last words\n')
   })
 
-  it('is dialled on while the Engine is dead; calls that need the Engine say so, and its end is told when the Engine is back', async () => {
-    const { instance } = await kit.probe()
+  it('is dialled on while the Engine is dead; calls that need the Engine say so, and all is as before when it is back', async () => {
+    const probe = await kit.probe()
+    const { instance } = probe
     await dockerd.daemon?.kill()
     try {
       expect(await dialKind(instance)).toBe('connected')
@@ -110,14 +113,16 @@ describe.skipIf(!(await requireDocker()))('an instance of a Docker Engine', () =
         message: expect.stringContaining(dockerd.socketPath),
       }
       await expect(instance.freeze()).rejects.toMatchObject(unreachable)
-      await expect(kit.create()).rejects.toMatchObject(unreachable)
+      await expect(harness.engine.create(kit.spec())).rejects.toMatchObject(unreachable)
       await expect(harness.engine.strays()).rejects.toMatchObject(unreachable)
       await expect(harness.reopen()).rejects.toMatchObject(unreachable)
+      await probe.eval(`console.log('meanwhile')`)
     } finally {
       await dockerd.daemon?.start()
     }
-    await within(instance.exited, 20_000, 'end') // an Engine that starts ends what an earlier one left, unless it is told to keep it
-    expect(await dialKind(instance)).toBe('gone')
+    await probe.eval(`console.log('afterwards')`)
+    await outputUntil(instance, 'stdout', (text) => text.includes('meanwhile\nafterwards\n'))
+    expect(await instance.stop(5_000)).toMatchObject({ code: 0 })
     await listening(await kit.start())
   })
 

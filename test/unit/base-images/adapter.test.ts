@@ -236,6 +236,6 @@ describe('SIGTERM', () => {
     const startedMs = performance.now()
     adapter.child.kill('SIGTERM')
     expect(await adapter.exited).toBe(0)
-    expect(performance.now() - startedMs).toBeLessThan(1000)
+    expect(performance.now() - startedMs).toBeLessThan(5000)
   })
 })
