@@ -17,7 +17,7 @@ import {
   stopInstance,
   waitingSandboxes,
 } from './kit/functions.ts'
-import { type Defer, median, type Row, runScenario, until } from './kit/scenario.ts'
+import { type Defer, median, quiet, type Row, runScenario, until } from './kit/scenario.ts'
 
 // From the first byte of a call (or the spawn of a server) to the first byte of the answer, image local, one variant after another in turns.
 
@@ -123,7 +123,6 @@ await runScenario(async (defer) => {
       const netns = join(scratch, `netns-${round}`)
       networks.make(netns)
       try {
-        await sleep(SETTLE_MS)
         return await bareFirstByteMs(bare, networks, netns)
       } finally {
         networks.remove(netns)
@@ -143,12 +142,13 @@ await runScenario(async (defer) => {
       return cold.every(Boolean) && waitingSandboxes(ready) === SANDBOXES && waitingSandboxes(empty) === 0
     })
     await sleep(SETTLE_MS)
+    await quiet()
   }
 
   const times: Record<Variant, number[]> = { bare: [], sandbox: [], nothing: [], created: [], tenth: [], docker: [] }
   // The first round fetches images and fills caches.
   for (let round = -1; round < ROUNDS; round += 1) {
-    for (const [name, run] of Object.entries(variants) as [Variant, (typeof variants)[Variant]][]) {
+    for (const [name, run] of shuffled(Object.entries(variants) as [Variant, (typeof variants)[Variant]][])) {
       await settled()
       const ms = await run(round)
       if (round >= 0) times[name].push(ms)
@@ -157,6 +157,12 @@ await runScenario(async (defer) => {
   }
   return rowsOf(times, functions)
 })
+
+/** Another order in each round, so that no variant always comes after the same other one. */
+function shuffled<T>(items: T[]): T[] {
+  const keyed = items.map((item): [number, T] => [Math.random(), item])
+  return keyed.toSorted(([a], [b]) => a - b).map(([, item]) => item)
+}
 
 function rowsOf(times: Record<Variant, number[]>, functions: Record<string, ColdFunction>): Row[] {
   const ms = (variant: Variant): number => median(times[variant])

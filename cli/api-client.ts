@@ -74,8 +74,7 @@ export class ApiClient {
 
   #open(name: RouteName, input: AnyInput): Promise<IncomingMessage> {
     const query = new URLSearchParams()
-    for (const [key, value] of Object.entries(input.query ?? {}))
-      query.set(key, String(value))
+    for (const [key, value] of Object.entries(input.query ?? {})) query.set(key, String(value))
     const search = query.size === 0 ? '' : `?${query.toString()}`
     const body = input.raw ?? (input.body === undefined ? undefined : Buffer.from(JSON.stringify(input.body)))
     const options: RequestOptions = {

@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs'
 import { constants as os } from 'node:os'
+import { dirname } from 'node:path'
 import koffi from 'koffi'
 import { AppError } from './errors.ts'
 
@@ -416,6 +417,51 @@ const AT_FDCWD = -100
  * `layers` lowest first. `userxattr` reads `user.overlay.*`, which an unpacker without CAP_SYS_ADMIN writes.
  */
 export function mountOverlay(layers: readonly string[], target: string): void {
+  try {
+    mountOverlayByLayer(layers, target)
+  } catch (thrown) {
+    // Kernels before 6.7 know no `lowerdir+`.
+    if (syscallErrno(thrown) !== 'EINVAL' || layers.length > MAX_LAYERS) throw thrown
+    mountOverlayByString(layers, target)
+  }
+}
+
+const MAX_LAYERS = 500
+/** mount(2) copies one page of options, its last byte a zero. */
+const MAX_OPTION_BYTES = 4_095
+
+/**
+ * The same by mount(2), whose options must fit in one page: names are given relative to the directory that most layers lie in
+ * (about 55 layers). Throws `overlay-too-long` beyond that.
+ */
+export function mountOverlayByString(layers: readonly string[], target: string): void {
+  const base = commonDirectory(layers)
+  const names = [...layers]
+    .reverse()
+    .map((layer) => (layer.startsWith(`${base}/`) ? layer.slice(base.length + 1) : layer))
+  const options = `lowerdir=${names.map((name) => name.replace(/[\\:,]/g, '\\$&')).join(':')},userxattr`
+  if (Buffer.byteLength(options) > MAX_OPTION_BYTES) {
+    throw new AppError(`an overlay of ${layers.length} layers does not fit in the options of mount(2)`, {
+      code: 'overlay-too-long',
+      hint: 'upgrade the kernel to 6.7 or later, or use an image with fewer layers',
+    })
+  }
+  const before = process.cwd()
+  process.chdir(base)
+  try {
+    mount('overlay', target, 'overlay', MS.RDONLY, options)
+  } finally {
+    process.chdir(before)
+  }
+}
+
+/** The longest directory that most of the paths begin with: the grandparent of the last (store layers are siblings). */
+function commonDirectory(paths: readonly string[]): string {
+  const last = paths.at(-1) ?? '/'
+  return dirname(dirname(last))
+}
+
+function mountOverlayByLayer(layers: readonly string[], target: string): void {
   const context = check(c.syscall(SYS_fsopen, 'const char *', 'overlay', 'unsigned int', 1), 'fsopen', 'overlay')
   try {
     const set = (command: number, key: string | null, value: string | null, what: string): void => {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { bootId, isAlive, run } from '../common/index.ts'
 import { isDurable, isLayerName, markDurable, readLayerRecord } from './layer-record.ts'
 import { type ContentLayout, layerPath, parseStamp } from './layout.ts'
+import { layersBeingPulled } from './pulls.ts'
 import { removeTree } from './remove-tree.ts'
 import { toByteString } from './tar-entry.ts'
 import { moveToTrash } from './trash.ts'
@@ -16,8 +17,9 @@ export function dropUncertainLayers(layout: ContentLayout): void {
   }
 }
 
-/** Removes the unfinished work of processes that are gone. */
+/** Removes the unfinished work of processes that are gone, and their notes of pulls. */
 export function sweepWork(layout: ContentLayout): void {
+  layersBeingPulled(layout)
   for (const name of readdirSync(layout.work)) {
     const owner = parseStamp(name)
     if (owner === undefined || !isAlive(owner)) removeTree(toByteString(join(layout.work, name)))

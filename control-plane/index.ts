@@ -1,5 +1,4 @@
 export { type ControlPlane, type ControlPlaneOptions, createControlPlane } from './control-plane.ts'
-export { HTTP_SERVER_OPTIONS } from './gateway/gateway.ts'
 export type { UpgradingRuntime } from './gateway/web-call.ts'
 export { type RegistryResolverOptions, registryImageResolver } from './image-resolver.ts'
 export type {
@@ -10,5 +9,5 @@ export type {
   RegistryAccess,
   RegistryUsers,
 } from './ports.ts'
-export { DEFAULT_NAMESPACE, openSqliteStore, type SqliteStoreOptions } from './store/sqlite.ts'
+export { openSqliteStore, type SqliteStoreOptions } from './store/sqlite.ts'
 export type { DocumentStore, RecordQuery, Retention, Snapshot, Store } from './store/store.ts'

@@ -81,4 +81,5 @@ export const IMAGE_ERRORS = {
   ),
   'layout-invalid': entry(400, 'refused', 'Layout not valid', 'The directory or archive is no OCI image layout.'),
   'layer-entry-invalid': entry(400, 'refused', 'Entry not valid', 'A name or kind of file cannot be put into a layer.'),
+  'overlay-too-long': entry(503, 'unavailable', 'Too many layers', 'This kernel cannot mount so many layers.', 445),
 } as const

@@ -1,1 +1,1 @@
-export { BASE_REPOSITORY, makeNodeBase, type NodeBase, type NodeBaseOptions, RUNTIME } from './build.ts'
+export { makeNodeBase, type NodeBase, type NodeBaseOptions } from './build.ts'

@@ -1,3 +1,7 @@
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+
 /** What a scenario found: `name` is a key of budgets.json, which says what is promised of `value`. */
 export interface Row {
   name: string
@@ -65,6 +69,31 @@ export async function until<T>(what: string, read: () => T | Promise<T>, timeout
     const found = await read()
     if (found !== undefined && found !== null && found !== false) return found
     if (performance.now() > untilMs) throw new Error(`${what}: not within ${timeoutMs} ms`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await sleep(20)
   }
+}
+
+const QUIET_WINDOW_MS = 150
+const QUIET_BUSY_CORES = 0.25
+const QUIET_PATIENCE_MS = 5_000
+
+/** Waits for a moment in which hardly anything else runs on this machine, but not for long: a figure on a busy machine is better than none. */
+export async function quiet(): Promise<void> {
+  const untilMs = performance.now() + QUIET_PATIENCE_MS
+  while (performance.now() < untilMs) {
+    const began = idleTicks()
+    const beganMs = performance.now()
+    await sleep(QUIET_WINDOW_MS)
+    const idleCores = ((idleTicks() - began) * TICK_MS) / (performance.now() - beganMs)
+    if (availableParallelism() - idleCores <= QUIET_BUSY_CORES) return
+  }
+}
+
+/** USER_HZ is 100 on every architecture that Linux still runs on. */
+export const TICK_MS = 10
+
+/** proc(5), `stat`: fields 4 and 5 are idle and waiting for input or output. */
+function idleTicks(): number {
+  const [, , , , idle = '0', waiting = '0'] = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0]?.split(/ +/) ?? []
+  return Number(idle) + Number(waiting)
 }

@@ -8,6 +8,10 @@ export const UP_OPTIONS = {
   port: { placeholder: 'PORT', description: 'of API and gateway (default 8080)' },
   'registry-port': { placeholder: 'PORT', description: 'of the local registry (default 5000)' },
   engine: { placeholder: 'runc|docker', description: 'what runs the instances (default runc)' },
+  'oci-runtime': {
+    placeholder: 'auto|runc|crun',
+    description: 'what starts containers (default auto: crun where it can)',
+  },
   sandboxes: { placeholder: 'N', description: 'sandboxes kept waiting, runc only (default 2)' },
 } as const
 
@@ -15,6 +19,7 @@ export interface UpValues {
   port?: string
   'registry-port'?: string
   engine?: string
+  'oci-runtime'?: string
   sandboxes?: string
 }
 
@@ -26,6 +31,7 @@ export function readUpValues(values: UpValues, env: NodeJS.ProcessEnv) {
     port: wholeNumber('--port', values.port, 8080, 1, 65535),
     registryPort: wholeNumber('--registry-port', values['registry-port'], 5000, 1, 65535),
     engine: engineName(values.engine),
+    ociRuntime: runtimeName(values['oci-runtime']),
     waitingSandboxes: wholeNumber('--sandboxes', values.sandboxes, 2, 0, 64),
   }
 }
@@ -49,6 +55,11 @@ export function engineName(text: string | undefined): EngineName {
   if (text === undefined || text === 'runc') return 'runc'
   if (text === 'docker') return 'docker'
   throw usageError(`--engine is runc or docker, not "${text.slice(0, 60)}"`)
+}
+
+function runtimeName(text = 'auto'): 'auto' | 'runc' | 'crun' {
+  if (text === 'auto' || text === 'runc' || text === 'crun') return text
+  throw usageError(`--oci-runtime is auto, runc or crun, not "${text.slice(0, 60)}"`)
 }
 
 function wholeNumber(option: string, text: string | undefined, otherwise: number, min: number, max: number): number {

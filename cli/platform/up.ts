@@ -11,6 +11,7 @@ export interface UpOptions {
   port: number
   registryPort: number
   engine: EngineName
+  ociRuntime: HostConfig['ociRuntime']
   waitingSandboxes: number
   /** Runs before anything is started. */
   beforeStart?: (steps: Steps, paths: DataPaths) => Promise<void>

@@ -51,6 +51,18 @@ export async function forwardWebCall(
   call: WebCall,
 ): Promise<void> {
   if (call.forwardedPrefix !== null) confineAnswer(response, call.forwardedPrefix)
-  if (request.headers.expect !== undefined) response.writeContinue()
+  if (request.headers.expect !== undefined) {
+    response.writeContinue()
+    dropExpect(request)
+  }
   await runtime.forwardWeb(version, request, response, call)
+}
+
+/** The caller has been told to continue: what the function is sent must not ask for it again. */
+function dropExpect(request: IncomingMessage): void {
+  const { rawHeaders } = request
+  for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
+    if (rawHeaders[at]?.toLowerCase() === 'expect') rawHeaders.splice(at, 2)
+  }
+  delete request.headers.expect
 }

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import type Docker from 'dockerode'
 import { AppError, errnoOf, messageOf } from '../../common/index.ts'
 
@@ -8,9 +9,14 @@ const CALL_TIMEOUT_MS = 60_000
 export interface CallOptions {
   /** Code of the error when the Engine refuses. Default `engine-failed`. */
   code?: string
-  /** Default 60,000; null for a call that may take for ever. */
-  timeoutMs?: number | null
+  /** Default 60,000. */
+  timeoutMs?: number
   signal?: AbortSignal | undefined
+}
+
+/** The transport below the client: for what the client itself gets wrong. */
+interface Modem {
+  dial(request: object, done: (error: Error | null, answer: unknown) => void): void
 }
 
 /** One Docker Engine behind its socket: a place where every call gets a bound and every failure a name. */
@@ -29,6 +35,10 @@ export class DockerApi {
     return this.#closing.signal
   }
 
+  get #modem(): Modem {
+    return this.docker.modem as Modem
+  }
+
   container(name: string): Docker.Container {
     return this.docker.getContainer(name)
   }
@@ -39,8 +49,7 @@ export class DockerApi {
    */
   async call<T>(what: string, work: (signal: AbortSignal) => Promise<T>, options: CallOptions = {}): Promise<T> {
     const { timeoutMs = CALL_TIMEOUT_MS } = options
-    const bounds = [this.closing]
-    if (timeoutMs !== null) bounds.push(AbortSignal.timeout(timeoutMs))
+    const bounds = [this.closing, AbortSignal.timeout(timeoutMs)]
     if (options.signal !== undefined) bounds.push(options.signal)
     const bound = AbortSignal.any(bounds)
     try {
@@ -73,17 +82,45 @@ export class DockerApi {
   async openStream(
     what: string,
     open: (signal: AbortSignal) => Promise<NodeJS.ReadableStream>,
-    signal: AbortSignal,
+    signal?: AbortSignal,
   ): Promise<Readable> {
     const late = new AbortController()
     const timer = setTimeout(() => late.abort(), CALL_TIMEOUT_MS)
     try {
-      const stream = await open(AbortSignal.any([this.closing, signal, late.signal]))
+      const stream = await open(AbortSignal.any([this.closing, late.signal, ...(signal === undefined ? [] : [signal])]))
       return stream as Readable
     } catch (thrown) {
       throw this.error(what, thrown)
     } finally {
       clearTimeout(timer)
+    }
+  }
+
+  /**
+   * The exit code of a container once it does not run (any more); undefined when there is no such container. Read as a stream: the
+   * client's own `wait` stays open for ever when the Engine dies after its headers, which it sends at once.
+   */
+  async waitForEnd(name: string): Promise<number | undefined> {
+    const what = `waiting for ${name}`
+    const request = {
+      path: `/containers/${name}/wait?`,
+      method: 'POST',
+      options: { _query: { condition: 'not-running' }, _body: {} },
+      isStream: true,
+      statusCodes: { 200: true },
+    }
+    const open = (abortSignal: AbortSignal): Promise<Readable> =>
+      new Promise((resolve, reject) => {
+        this.#modem.dial({ ...request, abortSignal }, (error, answer) =>
+          error === null ? resolve(answer as Readable) : reject(error),
+        )
+      })
+    try {
+      const { StatusCode } = JSON.parse(await text(await this.openStream(what, open))) as { StatusCode: number }
+      return StatusCode
+    } catch (thrown) {
+      if (statusOf(thrown) === 404) return undefined
+      throw this.error(what, thrown)
     }
   }
 

@@ -118,7 +118,8 @@ function publishedNetwork(dataHash: string, id: string): Docker.HostConfig {
 }
 
 /** `/tmp`, the identity files, and the image's VOLUMEs, which stay the read-only directories that the image has there. */
-function tmpAndFiles(spec: InstanceSpec, image: ContainerConfig, { local, names }: Placement): Docker.HostConfig {
+function tmpAndFiles(spec: InstanceSpec, image: ContainerConfig, placement: Placement): Docker.HostConfig {
+  const { local, names } = placement
   const bind = (Source: string, Target: string, ReadOnly: boolean) => ({
     Type: 'bind' as const,
     Source,
@@ -137,7 +138,7 @@ function tmpAndFiles(spec: InstanceSpec, image: ContainerConfig, { local, names 
   const volumes = Object.keys(image.Volumes ?? {})
     .map((path) => join('/', path).replace(/(.)\/+$/, '$1'))
     .filter((path) => !taken.has(path))
-    .map((Target) => ({ Type: 'volume' as const, Source: '', Target, ReadOnly: true }))
+    .map((Target, index) => imageVolume(placement, spec.id, Target, index))
   if (volumes.length > 100) {
     throw new AppError(`the image declares ${volumes.length} volumes; at most 100 are possible`, {
       code: 'image-unsupported',
@@ -147,4 +148,19 @@ function tmpAndFiles(spec: InstanceSpec, image: ContainerConfig, { local, names 
   const Mounts = [...own, ...volumes]
   if (local) return { Mounts }
   return { Mounts, Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,mode=1777,size=${spec.tmpBytes}` } }
+}
+
+/** A volume without a name cannot be read-only. The Engine fills this one with what the image has at the place. */
+function imageVolume(placement: Placement, id: string, Target: string, index: number) {
+  return {
+    Type: 'volume' as const,
+    Source: `${containerName(placement.dataHash, id)}-${index}`,
+    Target,
+    ReadOnly: true,
+    VolumeOptions: {
+      NoCopy: false,
+      Labels: { [LABEL_DATA]: placement.dataHash, [LABEL_INSTANCE]: id },
+      DriverConfig: { Name: 'local', Options: {} },
+    },
+  }
 }

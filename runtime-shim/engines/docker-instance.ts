@@ -198,13 +198,9 @@ export class DockerInstance implements EngineInstance {
   async #waitForEnd(): Promise<ExitStatus> {
     const { api, container: name } = this.#parts
     const container = api.container(name)
-    const waited = await api.find(
-      `waiting for ${name}`,
-      (abortSignal) => container.wait({ condition: 'not-running', abortSignal }) as Promise<{ StatusCode: number }>,
-      { timeoutMs: null },
-    )
+    const waited = await api.waitForEnd(name)
     const found = await api.find(`looking at ${name}`, (abortSignal) => container.inspect({ abortSignal }))
-    const code = waited?.StatusCode ?? found?.State.ExitCode ?? KILLED
+    const code = waited ?? found?.State.ExitCode ?? KILLED
     const oom = found?.State.OOMKilled === true && code === KILLED && !this.#killed
     this.#diedForMemory = oom
     return { code, signal: signalName(code), oom }

@@ -20,7 +20,7 @@ import { OutputFollower } from './docker-output.ts'
 import { OutputFile } from './docker-output-file.ts'
 import { prepareImage } from './docker-pull.ts'
 import { LocalReach, type LocalSite, PublishedReach, type Reach } from './docker-reach.ts'
-import { ensureNetwork, removeContainer, removeNetwork } from './docker-traces.ts'
+import { ensureNetwork, namesOf, removeContainer, removeNetwork, removeVolumes } from './docker-traces.ts'
 import type {
   Engine,
   EngineCapabilities,
@@ -125,19 +125,11 @@ class DockerEngine implements Engine {
   }
 
   async strays(): Promise<string[]> {
-    const filters = { label: [`${LABEL_DATA}=${this.#dataHash}`] }
     const prefix = containerName(this.#dataHash, '')
-    const containers = await this.#api.call('listing instances', (abortSignal) =>
-      this.#api.docker.listContainers({ all: true, filters, abortSignal }),
-    )
-    const networks = await this.#api.call('listing networks', (abortSignal) =>
-      this.#api.docker.listNetworks({ filters, abortSignal }),
-    )
-    const names = [
-      ...containers.flatMap(({ Names }) => Names.map((name) => name.slice(1))),
-      ...networks.map(({ Name }) => Name),
-    ]
-    const ids = names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length))
+    const names = await namesOf(this.#api, this.#dataHash)
+    const ids = names
+      .filter((name) => name.startsWith(prefix))
+      .map((name) => name.slice(prefix.length).split('-')[0] ?? '')
     return [...new Set(ids.filter(isInstanceId))]
   }
 
@@ -223,7 +215,8 @@ class DockerEngine implements Engine {
   async #removeTraces(names: InstanceNames): Promise<void> {
     const container = containerName(this.#dataHash, names.id)
     await removeContainer(this.#api, container)
-    await removeNetwork(this.#api, container)
+    await removeVolumes(this.#api, this.#dataHash, names.id)
+    if (this.#site === undefined) await removeNetwork(this.#api, container)
     this.#site?.volumes.remove(names.tmpImage, names.tmp)
     for (const file of [names.hosts, names.resolvConf, names.hostnameFile]) rmSync(file, { force: true })
   }

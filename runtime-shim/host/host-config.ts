@@ -11,6 +11,8 @@ const HostConfig = Type.Object(
     port: Type.Integer({ minimum: 1, maximum: 65535 }),
     registryPort: Type.Integer({ minimum: 1, maximum: 65535 }),
     engine: Type.Union([Type.Literal('runc'), Type.Literal('docker')]),
+    /** `auto`: crun where it can make containers, else runc. */
+    ociRuntime: Type.Union([Type.Literal('auto'), Type.Literal('runc'), Type.Literal('crun')]),
     parentPid: Type.Integer(),
     /** Sandboxes kept waiting. */
     waitingSandboxes: Type.Integer({ minimum: 0, maximum: 64 }),

@@ -44,15 +44,20 @@ async function openDocker(paths: DataPaths, logger: Logger): Promise<OpenedEngin
 }
 
 async function openRunc(config: HostConfig, paths: DataPaths, log: Logger): Promise<OpenedEngine> {
-  const [{ openRuncEngine }, { openContentStore }] = await Promise.all([
+  const [{ openRuncEngine }, { openContentStore }, { chooseRuntime }] = await Promise.all([
     import('../engines/runc.ts'),
     import('../../content/index.ts'),
+    import('../../sandbox/index.ts'),
   ])
+  const work = join(paths.cache, 'runc')
+  const { runtime, reason } = await chooseRuntime(config.ociRuntime, paths.hash, paths.cache)
+  log.info({ runtime: runtime.name, reason }, 'OCI runtime chosen')
   const content = await openContentStore(paths.content, { logger: log })
   const engine = openRuncEngine({
     hash: paths.hash,
     instancesDirectory: paths.instances,
-    workDirectory: join(paths.cache, 'runc'),
+    workDirectory: work,
+    runtime,
     content,
     log,
     waitingSandboxes: config.waitingSandboxes,

@@ -1,3 +1,4 @@
+import { errorEntry } from '../../api/index.ts'
 import { AppError, toAppError } from '../../common/index.ts'
 import type { ExitInfo } from '../instances/index.ts'
 
@@ -14,33 +15,11 @@ export interface Failure {
 export const NO_LISTENER =
   'The request timed out in 30000ms.Please confirm your http server have enabled listening on port 9000.'
 
-/** Numbers of errors that end a start before the function runs. */
-const START_NUMBERS: Record<string, number> = {
-  'port-binding-failed': 446,
-  'instance-exited': 405,
-  'instance-create-failed': 445,
-  'instance-start-failed': 445,
-  'pull-failed': 444,
-  'image-not-found': 444,
-  'image-unsupported': 444,
-  'registry-unauthorized': 444,
-  'registry-denied': 444,
-  'registry-unreachable': 444,
-  'registry-error': 444,
-  'digest-mismatch': 444,
-  'disk-full': 449,
-  'pull-timeout': 447,
-  'init-timeout': 450,
-  'queue-full': 432,
-  'too-many-calls': 432,
-  'version-gone': 438,
-}
-
 /** What a call is told when no instance could be had for it. */
 export function startFailure(thrown: unknown): Failure {
   const error = toAppError(thrown)
   if (error.code === 'port-binding-failed') return { number: 446, message: NO_LISTENER }
-  const number = START_NUMBERS[error.code] ?? 500
+  const number = errorEntry(error.code).number ?? 500
   return { number, message: error.hint === undefined ? error.message : `${error.message}; ${error.hint}` }
 }
 

@@ -163,7 +163,9 @@ export function isIntact(bytes: Buffer, at: number, head: BatchHead): boolean {
 }
 
 /** The records of an intact batch at `at`; their text shares memory with `bytes`. */
-export function* readRecords(bytes: Buffer, at: number, head: BatchHead): Generator<LogRecord> {
+export function readRecords(bytes: Buffer, at: number, head: BatchHead): (LogRecord & { instance: string })[] {
+  const { instance } = head
+  const found: (LogRecord & { instance: string })[] = []
   const end = at + head.bytes
   let next = at + HEAD_BYTES
   let requestId: string | null = null
@@ -178,15 +180,17 @@ export function* readRecords(bytes: Buffer, at: number, head: BatchHead): Genera
       next += 1 + length
     }
     if (next + textBytes > end) throw new AppError('a stored batch of log lines is damaged', { code: 'log-damaged' })
-    yield {
+    found.push({
+      instance,
       stream: STREAMS[flags & STREAM_MASK] ?? 'stdout',
       timeUs,
       requestId: (flags & HAS_REQUEST) !== 0 ? requestId : null,
       continues: (flags & CONTINUES) !== 0,
       text: bytes.subarray(next, next + textBytes),
-    }
+    })
     next += textBytes
   }
+  return found
 }
 
 export function checkpointContent(bytes: Buffer, at: number, head: BatchHead): unknown {

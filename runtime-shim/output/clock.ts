@@ -10,7 +10,7 @@ export function nowUs(): number {
 
 /** `2026-11-21T00:34:47.915381Z`. */
 export function isoTime(timeUs: number): string {
-  const ms = Math.floor(timeUs / 1000)
-  const rest = String(Math.floor(timeUs) - ms * 1000).padStart(3, '0')
-  return new Date(ms).toISOString().replace('Z', `${rest}Z`)
+  const whole = Math.floor(timeUs)
+  const ms = Math.floor(whole / 1000)
+  return `${new Date(ms).toISOString().slice(0, -1)}${String(whole - ms * 1000).padStart(3, '0')}Z`
 }

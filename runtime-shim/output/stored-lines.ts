@@ -22,13 +22,13 @@ export interface LogCursor {
 
 /**
  * The stored lines from `cursor` to the present end, in the order in which they were stored: that of each instance's output, instances mixed.
- * Moves `cursor` along. A segment that retention has unlinked meanwhile is passed over.
+ * One array for each stored batch. Moves `cursor` along. A segment that retention has unlinked meanwhile is passed over.
  */
 export async function* storedLines(
   log: FunctionLog,
   filter: LineFilter,
   cursor: LogCursor,
-): AsyncGenerator<StoredLine> {
+): AsyncGenerator<StoredLine[]> {
   for (const segment of await log.segments(cursor.sequence, filter.fromUs)) {
     if (segment.sequence > cursor.sequence) Object.assign(cursor, { sequence: segment.sequence, offset: 0 })
     yield* linesOfSegment(segment, filter, cursor)
@@ -39,7 +39,7 @@ async function* linesOfSegment(
   segment: SegmentView,
   filter: LineFilter,
   cursor: LogCursor,
-): AsyncGenerator<StoredLine> {
+): AsyncGenerator<StoredLine[]> {
   const blocks = segment.blocks.filter((block) => block.end > cursor.offset)
   const end = blocks.at(-1)?.end
   if (end === undefined) return
@@ -54,9 +54,8 @@ async function* linesOfSegment(
       for (const block of wanted) {
         for await (const { head, bytes, at } of scanBatches(file, Math.max(block.offset, cursor.offset), block.end)) {
           if (head.records === 0 || head.maxUs < filter.fromUs || head.minUs > filter.toUs) continue
-          for (const record of readRecords(bytes, at, head)) {
-            if (isWanted(record, filter)) yield { ...record, instance: head.instance }
-          }
+          const records = readRecords(bytes, at, head).filter((record) => isWanted(record, filter))
+          if (records.length > 0) yield records
         }
         cursor.offset = block.end
       }

@@ -13,6 +13,7 @@ export class ScriptedRuntime implements UpgradingRuntime {
   readonly deleted: string[] = []
   readonly events: EventCall[] = []
   readonly webPaths: string[] = []
+  lastRawHeaders: string[] = []
   instanceViews: InstanceView[] = []
   /** What the next event call ends with; default: the event itself, 200. */
   nextResult: Partial<InvocationResult> | undefined
@@ -40,6 +41,7 @@ export class ScriptedRuntime implements UpgradingRuntime {
 
   async forwardWeb(version: Version, request: IncomingMessage, response: ServerResponse, call: WebCall): Promise<void> {
     this.webPaths.push(call.path)
+    this.lastRawHeaders = request.rawHeaders
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
     response.writeHead(200, [...this.webHeaders, 'X-Request-Id', call.requestId])

@@ -65,6 +65,16 @@ const record = (n: number, over: Partial<InvocationRecord> = {}): InvocationReco
 })
 
 describe('the store', () => {
+  test('has written a record within a fraction of a second, without being asked', async () => {
+    const store = await open()
+    store.record(record(1))
+    const database = new DatabaseSync(join(directory, 'slipway.db'), { readOnly: true })
+    onTestFinished(() => database.close())
+    const count = () => database.prepare('SELECT count(*) AS n FROM records').get()?.['n']
+    expect(count()).toBe(0)
+    await expect.poll(count, { interval: 10, timeout: 1_000 }).toBe(1)
+  })
+
   test('holds everything again after it was closed', async () => {
     const first = await open()
     const version = await first.putFunction(draft('hello'))
@@ -154,8 +164,14 @@ async function startChild(): Promise<{ child: ChildProcess; port: number }> {
   return { child, port: Number(line.toString()) }
 }
 
-/** Deploys to a few functions until the server is gone; answers the last revision of each that was acknowledged. */
-async function deployUntilGone(port: number, round: number, acknowledged: Map<string, FunctionView>): Promise<void> {
+/** Deploys to four functions until the server is gone; keeps the last answer for each. `onAnswer` is told how many there were. */
+async function deployUntilGone(
+  port: number,
+  round: number,
+  acknowledged: Map<string, FunctionView>,
+  onAnswer: (count: number) => void,
+): Promise<void> {
+  let answers = 0
   const deployer = async (name: string): Promise<void> => {
     for (let n = 0; ; n += 1) {
       const response = await fetch(`http://127.0.0.1:${port}/v1/namespaces/default/functions/${name}`, {
@@ -169,6 +185,8 @@ async function deployUntilGone(port: number, round: number, acknowledged: Map<st
       const view = (await response.json()) as FunctionView
       if (response.status !== 200) throw new Error(JSON.stringify(view))
       acknowledged.set(name, view)
+      answers += 1
+      onAnswer(answers)
     }
   }
   const ends = await Promise.allSettled(['a', 'b', 'c', 'd'].map(deployer))
@@ -180,9 +198,10 @@ test('killed with SIGKILL while deploying, five times: everything acknowledged i
   const acknowledged = new Map<string, FunctionView>()
   for (let round = 0; round < 5; round += 1) {
     const { child, port } = await startChild()
-    const deploying = deployUntilGone(port, round, acknowledged)
-    setTimeout(() => child.kill('SIGKILL'), 100 + 60 * round)
-    await deploying
+    // Each round ends after another number of answers, in the middle of the deploys behind them.
+    await deployUntilGone(port, round, acknowledged, (count) => {
+      if (count === 20 + 37 * round) setTimeout(() => child.kill('SIGKILL'), round)
+    })
     const store = await open()
     expect(acknowledged.size).toBe(4)
     for (const [name, view] of acknowledged) {

@@ -81,8 +81,8 @@ describe('a container for an instance', () => {
     const Volumes = { '/data/': {}, '/tmp': {}, '/etc/hosts': {}, relative: {} }
     const mounts = containerOptions(spec({ Cmd: ['/x'], Volumes }), LOCAL).HostConfig?.Mounts ?? []
     expect(mounts.filter((mount) => mount.Type === 'volume')).toEqual([
-      { Type: 'volume', Source: '', Target: '/data', ReadOnly: true },
-      { Type: 'volume', Source: '', Target: '/relative', ReadOnly: true },
+      expect.objectContaining({ Source: `slipway-cafe0001-${ID}-0`, Target: '/data', ReadOnly: true }),
+      expect.objectContaining({ Source: `slipway-cafe0001-${ID}-1`, Target: '/relative', ReadOnly: true }),
     ])
     expect(mounts.filter((mount) => mount.ReadOnly !== true).map((mount) => mount.Target)).toEqual(['/tmp'])
   })

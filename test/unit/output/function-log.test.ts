@@ -47,7 +47,9 @@ async function texts(
   filter: { fromUs: number; toUs: number; requestId?: string } = everything,
 ): Promise<string[]> {
   const found: string[] = []
-  for await (const line of storedLines(log, filter, { sequence: 0, offset: 0 })) found.push(line.text.toString())
+  for await (const lines of storedLines(log, filter, { sequence: 0, offset: 0 })) {
+    found.push(...lines.map(({ text }) => text.toString()))
+  }
   return found
 }
 
