@@ -6,7 +6,7 @@ import { Caller, postRequest } from './kit/caller.ts'
 import { callEvent, eventRequest, instancesOf, sourceOf } from './kit/functions.ts'
 import type { LoadRequest, LoadResult } from './kit/load.ts'
 import { startNginx } from './kit/nginx.ts'
-import { cpuMs, ourProcesses } from './kit/processes.ts'
+import { CpuWatch, ourProcesses } from './kit/processes.ts'
 import { median, quiet, runScenario } from './kit/scenario.ts'
 
 // CPU of one forwarded event at 64 callers, the function's own not counted: all processes of the platform against the workers of an nginx
@@ -40,10 +40,9 @@ async function load(request: LoadRequest): Promise<LoadResult> {
 
 async function measure(side: Side): Promise<void> {
   await quiet()
-  const cpu = (): number => side.pids.reduce((sum, pid) => sum + cpuMs(pid), 0)
-  const before = cpu()
+  const cpu = new CpuWatch(side.pids)
   const { calls, durationMs } = await load({ ...side.load, calls: CALLS })
-  side.microsecondsPerCall.push(((cpu() - before) * 1_000) / calls)
+  side.microsecondsPerCall.push((cpu.elapsedMs() * 1_000) / calls)
   side.callsPerSecond.push((calls * 1_000) / durationMs)
 }
 

@@ -1,13 +1,15 @@
 import { writeFileSync } from 'node:fs'
-import { ERROR_GROUPS, type ErrorEntry, NUMBERS } from '../api/index.ts'
+import { ERROR_GROUPS, type ErrorEntry, FunctionYaml, NUMBERS } from '../api/index.ts'
+import { UP_OPTIONS } from '../cli/commands/up.ts'
 import { EXIT_CODES } from '../cli/exit-codes.ts'
+import { VARIABLES } from '../cli/variables.ts'
 
 /**
  * Documents that are made from the code, by file name below docs/. `node docs/generate.ts` writes them; a test fails when one is
  * not what the code says.
  */
 export function generatedDocs(): Record<string, string> {
-  return { 'ERRORS.md': errorsDocument() }
+  return { 'ERRORS.md': errorsDocument(), 'CONFIG.md': configDocument() }
 }
 
 function errorsDocument(): string {
@@ -46,6 +48,53 @@ function errorsDocument(): string {
     .join('\n')
     .trimEnd()
     .concat('\n')
+}
+
+function configDocument(): string {
+  const options = Object.entries(UP_OPTIONS).map(([name, option]) => [
+    `\`--${name} ${option.placeholder}\``,
+    option.description,
+  ])
+  const variables = VARIABLES.map(({ name, default: otherwise, meaning }) => [`\`${name}\``, otherwise, meaning])
+  const keys = Object.entries(FunctionYaml.properties).map(([name, schema]) => yamlRow(name, schema as KeySchema))
+  return [
+    '# Configuration',
+    '',
+    'Made by `node docs/generate.ts` from the code; do not edit. Nothing has to be set.',
+    '',
+    '## Environment',
+    '',
+    ...table(['variable', 'default', 'meaning'], variables),
+    '',
+    '## `slipway up` and `npm start --`',
+    '',
+    ...table(['option', 'meaning'], options),
+    '',
+    '## `function.yaml`',
+    '',
+    'Every key is optional; options of the command line win over it.',
+    '',
+    ...table(['key', 'takes', 'default', 'meaning'], keys),
+    '',
+  ].join('\n')
+}
+
+interface KeySchema {
+  type?: string
+  anyOf?: { const?: unknown; type?: string }[]
+  minimum?: number
+  maximum?: number
+  default?: unknown
+  description?: string
+}
+
+function yamlRow(name: string, schema: KeySchema): string[] {
+  const range = schema.minimum === undefined ? '' : ` ${schema.minimum} to ${schema.maximum ?? '…'}`
+  const choices = schema.anyOf
+    ?.map((one) => (one.const === undefined ? (one.type ?? '') : String(one.const)))
+    .join(', ')
+  const otherwise = schema.default === undefined ? '' : `\`${JSON.stringify(schema.default)}\``
+  return [`\`${name}\``, `${choices ?? schema.type ?? ''}${range}`, otherwise, schema.description ?? '']
 }
 
 function codeRow([code, { status, exit, number, title, meaning }]: [string, ErrorEntry]): string[] {

@@ -2,7 +2,7 @@ import { homedir } from 'node:os'
 import { defaultDataDirectory } from '../../common/index.ts'
 import { defineCommand, expectPositionals } from '../command.ts'
 import { table } from '../output.ts'
-import { examine } from '../platform/index.ts'
+import { examine, examineEngines } from '../platform/index.ts'
 import { engineName } from './up.ts'
 
 export const doctor = defineCommand({
@@ -12,7 +12,8 @@ export const doctor = defineCommand({
   run: async (context, values, positionals) => {
     expectPositionals(positionals, [])
     const directory = defaultDataDirectory(context.env, process.getuid?.() ?? -1, homedir())
-    const checks = examine(directory, engineName(values.engine))
+    const socket = context.env['DOCKER_HOST']?.replace(/^unix:\/\//, '') ?? '/var/run/docker.sock'
+    const checks = [...examine(directory, engineName(values.engine)), ...(await examineEngines(socket))]
     const fit = checks.every(({ state }) => state !== 'error')
     const rows = checks.map(({ state, name, message, hint }) => [
       { ok: '✓', warning: '!', error: '✗' }[state],

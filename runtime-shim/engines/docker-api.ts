@@ -5,6 +5,8 @@ import { AppError, errnoOf, messageOf } from '../../common/index.ts'
 
 /** Longest wait for an answer of the Engine that is no stream. Starting a container on a busy machine takes seconds. */
 const CALL_TIMEOUT_MS = 60_000
+/** Of what an Engine says in an error, this many characters are kept. */
+const MAX_WORDS = 8_192
 
 export interface CallOptions {
   /** Code of the error when the Engine refuses. Default `engine-failed`. */
@@ -183,9 +185,10 @@ export function statusOf(thrown: unknown): number | undefined {
   return typeof status === 'number' ? status : undefined
 }
 
-/** What the Engine itself said, without the client's decoration. */
+/** What the Engine itself said, without the client's decoration (`(HTTP code 404) unexpected - … `). */
 export function engineWords(thrown: unknown): string {
   const json = thrown instanceof Error && 'json' in thrown ? thrown.json : undefined
   const said = typeof json === 'object' && json !== null && 'message' in json ? json.message : undefined
-  return (typeof said === 'string' ? said : messageOf(thrown)).trim().slice(0, 8192)
+  const words = typeof said === 'string' ? said : messageOf(thrown).replace(/^\(HTTP code \d+\) [^-]*- /, '')
+  return words.trim().slice(0, MAX_WORDS)
 }

@@ -1,7 +1,6 @@
 import { AppError, type Logger, messageOf } from '../../common/index.ts'
 import type { InstanceCalls } from './attribute.ts'
 import type { CallSpans, FunctionName } from './calls.ts'
-import type { FunctionLog } from './function-log.ts'
 import { DEFAULT_TAIL_LIMITS, InstanceTail, type TailLimits } from './instance-tail.ts'
 import type { LogStore } from './log-store.ts'
 import type { OutputSource } from './source.ts'
@@ -15,7 +14,7 @@ const SERVING_MS = 100
 const IDLE_MS = 500
 /** A failure (disk full, no supervisor) is tried again after this. */
 const RETRY_MS = 1000
-const CHUNK_BYTES = 128 * 1024
+const CHUNK_BYTES = 64 * 1024
 /** Memory for unfinished lines of all instances together; beyond it they are stored in pieces. */
 const HELD_BYTES = 16 * 1024 * 1024
 /** Waiting for a flush ends here: the lines come later, but nothing waits for ever. */
@@ -44,7 +43,6 @@ interface Waiter {
 interface Member {
   instance: string
   owner: FunctionName
-  log: FunctionLog
   tail: InstanceTail
   calls: InstanceCalls
   intervalMs: number
@@ -67,6 +65,9 @@ export class OutputCollector {
   readonly #options: CollectorOptions
   readonly #limits: TailLimits
   readonly #members = new Map<string, Member>()
+  readonly #attaching = new Map<string, Promise<void>>()
+  /** Instances of which everything was copied, until their files are gone. */
+  readonly #finished = new Set<string>()
   readonly #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   readonly #stopListening: () => void
   #timer: NodeJS.Timeout | undefined
@@ -82,27 +83,32 @@ export class OutputCollector {
   }
 
   /** Begins to copy, or goes on where an earlier process stopped. Call spans of the instance are kept from here on. */
-  async attach(instance: string, owner: FunctionName, source: OutputSource): Promise<void> {
-    if (this.#members.has(instance)) return
+  attach(instance: string, owner: FunctionName, source: OutputSource): Promise<void> {
+    if (this.#members.has(instance)) return Promise.resolve()
+    const known = this.#attaching.get(instance)
+    if (known !== undefined) return known
     const calls = this.#options.calls.attach(instance, owner)
+    const attaching = this.#attach(instance, owner, source, calls).finally(() => this.#attaching.delete(instance))
+    this.#attaching.set(instance, attaching)
+    return attaching
+  }
+
+  async #attach(instance: string, owner: FunctionName, source: OutputSource, calls: InstanceCalls): Promise<void> {
     const log = await this.#options.store.acquire(owner)
-    if (this.#isClosed || this.#members.has(instance)) return this.#options.store.release(owner)
+    if (this.#isClosed) return this.#options.store.release(owner)
     const onAnswer = (failure: unknown): void => this.#answered(instance, failure)
     const tail = new InstanceTail({ instance, source, log, calls, limits: this.#limits, onAnswer })
+    const times = { intervalMs: BUSY_MS, dueMs: 0, held: 0 }
+    const flags = { isEnded: false, hasFailed: false, isLeaving: false }
     this.#members.set(instance, {
       instance,
       owner,
-      log,
       tail,
       calls,
-      intervalMs: BUSY_MS,
-      dueMs: 0,
-      isEnded: false,
-      hasFailed: false,
-      held: 0,
       waiters: new Set(),
       turn: undefined,
-      isLeaving: false,
+      ...times,
+      ...flags,
     })
     this.#wake(0)
   }
@@ -119,9 +125,10 @@ export class OutputCollector {
    * Settles when everything that conmon had written at the time of the call is stored. False when that took too long or the instance is not
    * known (any more).
    */
-  flush(instance: string, options: FlushOptions = {}): Promise<boolean> {
+  async flush(instance: string, options: FlushOptions = {}): Promise<boolean> {
+    await this.#attaching.get(instance)?.catch(() => undefined)
     const member = this.#members.get(instance)
-    if (member === undefined) return Promise.resolve(false)
+    if (member === undefined) return false
     const { settleMs = 0, timeoutMs = FLUSH_TIMEOUT_MS } = options
     return new Promise((resolve) => {
       const waiter: Waiter = {
@@ -143,18 +150,17 @@ export class OutputCollector {
    * `forget`. Throws `output-incomplete` when the rest cannot be had within `timeoutMs` (default 30 s); it may be called again.
    */
   async finish(instance: string, timeoutMs = 30_000): Promise<void> {
+    await this.#attaching.get(instance)
     const member = this.#members.get(instance)
-    if (member === undefined) return
+    if (member === undefined) {
+      if (this.#finished.has(instance)) return
+      throw incomplete(instance, 'it is not being copied')
+    }
     member.isEnded = true
     member.tail.markEnded()
     const isComplete = await this.flush(instance, { timeoutMs })
-    if (!isComplete && this.#members.has(instance)) {
-      throw new AppError(`output of instance ${instance} could not be copied within ${timeoutMs} ms`, {
-        code: 'output-incomplete',
-        retryable: true,
-      })
-    }
-    if (!isComplete) return
+    if (!isComplete && this.#finished.has(instance)) return
+    if (!isComplete) throw incomplete(instance, `it was not at its end after ${timeoutMs} ms`)
     member.isLeaving = true
     try {
       await member.turn
@@ -164,13 +170,16 @@ export class OutputCollector {
       this.#schedule(member, RETRY_MS)
       throw thrown
     }
+    this.#finished.add(instance)
     await this.#detach(member)
   }
 
   /** The output files of an instance are gone (or given up): its place need not be remembered. Stops copying it if need be. */
   async forget(instance: string, owner: FunctionName): Promise<void> {
+    await this.#attaching.get(instance)?.catch(() => undefined)
     const member = this.#members.get(instance)
     if (member !== undefined) await this.#detach(member)
+    this.#finished.delete(instance)
     await this.#options.store.use(owner, async (log) => log.release(instance))
   }
 
@@ -184,6 +193,7 @@ export class OutputCollector {
     this.#isClosed = true
     this.#stopListening()
     clearTimeout(this.#timer)
+    await Promise.allSettled(this.#attaching.values())
     await this.#round
     for (const member of this.#members.values()) await this.#detach(member)
   }
@@ -290,4 +300,9 @@ export class OutputCollector {
     this.#held += member.tail.heldBytes() - member.held
     member.held = member.tail.heldBytes()
   }
+}
+
+function incomplete(instance: string, why: string): AppError {
+  const message = `output of instance ${instance} could not be copied to its end: ${why}`
+  return new AppError(message, { code: 'output-incomplete', retryable: true })
 }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { InvocationRecord } from '../../api/index.ts'
 import type { CallSpans, FunctionName } from './calls.ts'
 import { Follower } from './follow.ts'
@@ -185,6 +186,7 @@ class ReadSession {
       if (portion.length >= PORTION || (isOver && portion.length > 0)) {
         yield portion
         portion = []
+        await nextTurn() // a reader of a million lines must not hold up calls
       }
       if (isOver) return
     }

@@ -1,16 +1,16 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { get } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { json } from 'node:stream/consumers'
-import { createLogger, dataPaths } from '../../common/index.ts'
+import { createLogger, dataPaths, unmount } from '../../common/index.ts'
 import type { ContainerConfig } from '../../oci/index.ts'
 import type { EngineHarness } from '../../runtime-shim/engines/contract-kit.ts'
 import { type DockerEngineOptions, openDockerEngine } from '../../runtime-shim/engines/docker.ts'
 import type { InstanceSpec } from '../../runtime-shim/engines/engine.ts'
 import type { DockerChildOrders } from './docker-child.ts'
 import type { TestDockerd } from './dockerd.ts'
+import { abandonedDirectories, ownedDirectory } from './owned-directory.ts'
 import { startTestRegistry, type TestRegistry } from './registry.ts'
 import { makeTestImage, type TestImage } from './test-image.ts'
 
@@ -21,12 +21,24 @@ export interface DockerHarness extends EngineHarness {
   makeImage(fill: (directory: string) => void, config?: ContainerConfig): Promise<InstanceSpec['image']>
 }
 
+const PREFIX = 'slipway-docker-'
+
+/** A data directory with the volumes that may still be mounted in it. */
+function removeTree(root: string): void {
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    const target = line.split(' ')[4] ?? ''
+    if (target.startsWith(`${root}/`)) unmount(target)
+  }
+  rmSync(root, { recursive: true, force: true })
+}
+
 /** The Docker engine in a data directory of its own, with a registry of its own. */
 export async function makeDockerHarness(
   dockerd: TestDockerd,
   settings: Partial<DockerEngineOptions> = {},
 ): Promise<DockerHarness> {
-  const root = realpathSync(mkdtempSync(join(tmpdir(), 'slipway-docker-')))
+  for (const abandoned of abandonedDirectories(PREFIX)) removeTree(abandoned)
+  const root = ownedDirectory(PREFIX)
   const paths = dataPaths(root)
   mkdirSync(paths.run, { recursive: true })
   const registry = await startTestRegistry()
@@ -67,7 +79,7 @@ export async function makeDockerHarness(
       for (const id of await engine.strays()) await engine.sweep(id, join(paths.instances, id))
       for (const each of opened) await each.close()
       await registry.close()
-      rmSync(root, { recursive: true, force: true })
+      removeTree(root)
     },
   }
 }

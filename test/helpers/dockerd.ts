@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { identify, isAlive, type ProcessIdentity, unmount } from '../../common/index.ts'
+import { abandonedDirectories, ownedDirectory } from './owned-directory.ts'
 import { requireProgram } from './programs.ts'
 
+const PREFIX = 'slipway-dockerd-'
 const DEFAULT_SOCKET = '/var/run/docker.sock'
 const CONTAINERD_PID = 'exec/containerd/containerd.pid'
 const READY_TIMEOUT_MS = 30_000
@@ -38,8 +39,8 @@ export async function startTestDockerd(options: { own?: boolean } = {}): Promise
   if (options.own !== true && (await answers(DEFAULT_SOCKET))) {
     return { socketPath: DEFAULT_SOCKET, daemon: undefined, close: async () => undefined }
   }
-  const home = mkdtempSync(join(tmpdir(), 'slipway-dockerd-'))
-  const daemon = new OwnDaemon(home)
+  for (const home of abandonedDirectories(PREFIX)) await new OwnDaemon(home).close()
+  const daemon = new OwnDaemon(ownedDirectory(PREFIX))
   try {
     await daemon.start()
   } catch (thrown) {
@@ -80,25 +81,35 @@ class OwnDaemon implements TestDaemon {
   /** As a crash: containers run on without it. Its containerd dies with it, and the files that name dead processes go. */
   async kill(): Promise<void> {
     await end(this.#process, 'SIGKILL')
-    await end(this.#containerd(), 'SIGKILL')
+    await end(this.#ours(CONTAINERD_PID), 'SIGKILL')
     for (const file of ['pid', CONTAINERD_PID]) rmSync(join(this.#home, file), { force: true })
   }
 
-  /** Ends the daemon with what it started, and removes its directories with the mounts in them. */
+  /** Ends the daemon with all that it started, and removes its directories with the mounts in them. Works for one of a killed run too. */
   async close(): Promise<void> {
-    await end(this.#process, 'SIGTERM')
-    await end(this.#containerd(), 'SIGTERM')
+    await end(this.#process ?? this.#ours('pid'), 'SIGTERM')
+    await end(this.#ours(CONTAINERD_PID), 'SIGTERM')
+    const containers = listing(join(this.#home, 'data/containers'))
+    const named = (text: string): boolean => [this.#home, ...containers].some((name) => text.includes(name))
+    for (const pid of listing('/proc').filter((name) => /^\d+$/.test(name) && name !== String(process.pid))) {
+      const shim = readQuietly(`/proc/${pid}/cmdline`)
+      const isOurs = named(readQuietly(`/proc/${pid}/cgroup`)) || (shim.includes('containerd-shim') && named(shim))
+      if (isOurs) await end(identify(Number(pid)), 'SIGKILL')
+    }
     const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
       .map((line) => line.split(' ')[4] ?? '')
     for (const target of mounts.filter((path) => path.startsWith(`${this.#home}/`)).toReversed()) unmount(target)
+    for (const controller of ['.', ...listing('/sys/fs/cgroup')]) {
+      for (const id of containers) removeQuietly(join('/sys/fs/cgroup', controller, 'docker', id))
+    }
     rmSync(this.#home, { recursive: true, force: true })
   }
 
-  /** The containerd that the daemon started, if it is alive. */
-  #containerd(): ProcessIdentity | undefined {
-    const pid = readPid(join(this.#home, CONTAINERD_PID))
-    return pid !== undefined && commandLine(pid).includes(this.#home) ? identify(pid) : undefined
+  /** The process that a pid file of this daemon names, if it is alive and truly this daemon's. */
+  #ours(pidFile: string): ProcessIdentity | undefined {
+    const pid = Number(readQuietly(join(this.#home, pidFile)))
+    return pid > 0 && readQuietly(`/proc/${pid}/cmdline`).includes(this.#home) ? identify(pid) : undefined
   }
 
   #lastWords(): string {
@@ -114,15 +125,24 @@ async function end(process_: ProcessIdentity | undefined, signal: NodeJS.Signals
   }
 }
 
-function readPid(file: string): number | undefined {
-  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined
+function listing(directory: string): string[] {
+  return existsSync(directory) ? readdirSync(directory) : []
 }
 
-function commandLine(pid: number): string {
+function readQuietly(path: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+    return readFileSync(path, 'utf8')
   } catch {
     return ''
+  }
+}
+
+/** For control groups: what is not there or not empty stays as it is. */
+function removeQuietly(directory: string): void {
+  try {
+    rmdirSync(directory)
+  } catch {
+    // nothing to remove
   }
 }
 

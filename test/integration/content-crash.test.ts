@@ -8,7 +8,7 @@ import { directory, file, hardLink, makeTar } from '../helpers/tar-maker.ts'
 
 const canRun = requireProgram('setpriv', 'nice')
 const SEED = Number(process.env['SLIPWAY_TEST_SEED'] ?? 20_261_121)
-const POINTS = 8
+const POINTS = 5
 /** As long as the image takes to unpack here, and a little more. */
 const WINDOW_MS = 350
 

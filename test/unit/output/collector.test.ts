@@ -77,6 +77,16 @@ describe('collecting the output of instances', () => {
     expect(await texts()).toEqual(['last'])
   })
 
+  it('copies everything of an instance that ended before it was attached, and says so when one never was', async () => {
+    const files = new OutputFiles(join(root, A))
+    print(files, 'brief')
+    const attached = output.attach(A, owner, files)
+    await Promise.all([output.finish(A), output.finish(A)])
+    await attached
+    expect(await texts()).toEqual(['brief'])
+    await expect(output.finish(B)).rejects.toMatchObject({ code: 'output-incomplete' })
+  })
+
   it('finishes an instance that never had an output file', async () => {
     const files = new OutputFiles(join(root, A))
     unlinkSync(files.current)
@@ -190,7 +200,7 @@ describe('collecting the output of instances', () => {
   it('waits with the lines while they cannot be stored, and loses none', async () => {
     writeFileSync(join(root, 'output'), 'in the way')
     const files = new OutputFiles(join(root, A))
-    await output.attach(A, owner, files).catch(() => undefined)
+    await expect(output.attach(A, owner, files)).rejects.toThrow()
     rmSync(join(root, 'output'))
     await output.attach(A, owner, files)
     print(files, 'one')
