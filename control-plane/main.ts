@@ -61,7 +61,7 @@ const runtime = new FunctionRuntime({
   host,
   leaseFile: config.leaseFile,
   credentials: pullCredentials(temporary, config.registryHost),
-  identity: { region: 'local', appId: '0', uin: '0' },
+  identity: config.identity,
   output,
   sink: (record) => {
     store.record(record)

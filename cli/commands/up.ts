@@ -12,6 +12,9 @@ export const UP_OPTIONS = {
     placeholder: 'auto|runc|crun',
     description: 'what starts containers (default auto: crun where it can)',
   },
+  region: { placeholder: 'NAME', description: 'that functions are told they run in (default local)' },
+  'app-id': { placeholder: 'ID', description: 'that functions are told as the account (default 0)' },
+  uin: { placeholder: 'ID', description: 'that functions are told as the account’s uin (default 0)' },
   sandboxes: { placeholder: 'N', description: 'sandboxes kept waiting, runc only (default 2)' },
 } as const
 
@@ -21,6 +24,9 @@ export interface UpValues {
   engine?: string
   'oci-runtime'?: string
   sandboxes?: string
+  region?: string
+  'app-id'?: string
+  uin?: string
 }
 
 /** The options of `up` from the command line. Throws `usage`. */
@@ -31,6 +37,11 @@ export function readUpValues(values: UpValues, env: NodeJS.ProcessEnv) {
     port: wholeNumber('--port', values.port, 8080, 1, 65535),
     registryPort: wholeNumber('--registry-port', values['registry-port'], 5000, 1, 65535),
     engine: engineName(values.engine),
+    identity: {
+      region: plainText('--region', values.region, 'local'),
+      appId: plainText('--app-id', values['app-id'], '0'),
+      uin: plainText('--uin', values.uin, '0'),
+    },
     ociRuntime: runtimeName(values['oci-runtime']),
     waitingSandboxes: wholeNumber('--sandboxes', values.sandboxes, 2, 0, 64),
   }
@@ -60,6 +71,13 @@ export function engineName(text: string | undefined): EngineName {
 function runtimeName(text = 'auto'): 'auto' | 'runc' | 'crun' {
   if (text === 'auto' || text === 'runc' || text === 'crun') return text
   throw usageError(`--oci-runtime is auto, runc or crun, not "${text.slice(0, 60)}"`)
+}
+
+/** Goes into headers and variables as it is: no blanks, no control characters. */
+function plainText(option: string, text: string | undefined, otherwise: string): string {
+  if (text === undefined) return otherwise
+  if (/^[\x21-\x7e]{1,64}$/.test(text)) return text
+  throw usageError(`${option} takes 1 to 64 printable characters without blanks`)
 }
 
 function wholeNumber(option: string, text: string | undefined, otherwise: number, min: number, max: number): number {

@@ -12,6 +12,7 @@ export interface UpOptions {
   registryPort: number
   engine: EngineName
   ociRuntime: HostConfig['ociRuntime']
+  identity: HostConfig['identity']
   waitingSandboxes: number
   /** Runs before anything is started. */
   beforeStart?: (steps: Steps, paths: DataPaths) => Promise<void>

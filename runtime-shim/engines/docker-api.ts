@@ -38,7 +38,7 @@ export class DockerApi {
   }
 
   get #modem(): Modem {
-    return this.docker.modem as Modem
+    return this.docker.modem
   }
 
   container(name: string): Docker.Container {
@@ -50,15 +50,11 @@ export class DockerApi {
    * and `options.code` with the Engine's own words and `details.status` when it refuses.
    */
   async call<T>(what: string, work: (signal: AbortSignal) => Promise<T>, options: CallOptions = {}): Promise<T> {
-    const { timeoutMs = CALL_TIMEOUT_MS } = options
-    const bounds = [this.closing, AbortSignal.timeout(timeoutMs)]
-    if (options.signal !== undefined) bounds.push(options.signal)
-    const bound = AbortSignal.any(bounds)
+    const { timeoutMs = CALL_TIMEOUT_MS, signal } = options
     try {
-      // Not every method of the client can be aborted: the wait for it can.
-      return await Promise.race([work(bound), rejectionOf(bound)])
+      return await bounded(work, timeoutMs, signal === undefined ? [this.closing] : [this.closing, signal])
     } catch (thrown) {
-      if (options.signal?.aborted === true) throw options.signal.reason
+      if (signal?.aborted === true) throw signal.reason
       throw this.error(what, thrown, options.code)
     }
   }
@@ -145,8 +141,8 @@ export class DockerApi {
 
   #unreachable(what: string, thrown: unknown): AppError {
     const errno = errnoOf(thrown)
-    const late = thrown instanceof Error && (thrown.name === 'AbortError' || thrown.name === 'TimeoutError')
-    const why = late ? 'no answer in time' : (errno ?? messageOf(thrown))
+    const isLate = thrown instanceof Error && thrown.name === 'AbortError'
+    const why = isLate ? 'no answer in time' : (errno ?? messageOf(thrown))
     const hint =
       errno === 'EACCES'
         ? `give this user access to ${this.socketPath} (group docker), or run as root`
@@ -168,11 +164,32 @@ export async function connectDocker(socketPath: string): Promise<DockerApi> {
   return new DockerApi(new Client({ socketPath, host: undefined, protocol: 'http' }), socketPath)
 }
 
-function rejectionOf(signal: AbortSignal): Promise<never> {
-  const { promise, reject } = Promise.withResolvers<never>()
-  if (signal.aborted) reject(signal.reason as Error)
-  signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-  return promise
+/**
+ * Waits for `work` until the time is over or one of `signals` is aborted, and leaves nothing behind on them. Not every method of the client can
+ * be aborted: the wait for it can.
+ */
+async function bounded<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  timeoutMs: number,
+  signals: readonly AbortSignal[],
+): Promise<T> {
+  const bound = new AbortController()
+  const { promise: ended, reject } = Promise.withResolvers<never>()
+  const end = (): void => {
+    const reason =
+      (signals.find((signal) => signal.aborted)?.reason as Error | undefined) ?? new Error('no answer in time')
+    bound.abort(reason)
+    reject(reason)
+  }
+  const timer = setTimeout(end, timeoutMs)
+  for (const signal of signals) signal.addEventListener('abort', end)
+  try {
+    if (signals.some((signal) => signal.aborted)) end()
+    return await Promise.race([bound.signal.aborted ? ended : work(bound.signal), ended])
+  } finally {
+    clearTimeout(timer)
+    for (const signal of signals) signal.removeEventListener('abort', end)
+  }
 }
 
 /** HTTP status of a refusal by the Engine, also from an AppError made of one. */

@@ -120,7 +120,7 @@ async function pull(
 }
 
 /** `X-Registry-Auth`: base64url of JSON (Engine API, Authentication). An empty object asks without a credential. */
-export function registryAuth(registry: string, credential: Credential): string {
+function registryAuth(registry: string, credential: Credential): string {
   const fields =
     credential.kind === 'basic'
       ? { username: credential.username, password: credential.password, serveraddress: registry }

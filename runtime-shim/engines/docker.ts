@@ -13,7 +13,7 @@ import {
   TmpVolumes,
 } from '../../sandbox/index.ts'
 import { connectDocker, type DockerApi, statusOf } from './docker-api.ts'
-import { containerName, containerOptions, LABEL_DATA, type Placement, PUBLISHED_PORT } from './docker-container.ts'
+import { containerName, containerOptions, type Placement, PUBLISHED_PORT } from './docker-container.ts'
 import { type DockerFacts, dockerFacts } from './docker-detect.ts'
 import { DockerInstance } from './docker-instance.ts'
 import { OutputFollower } from './docker-output.ts'

@@ -13,6 +13,11 @@ const HostConfig = Type.Object(
     engine: Type.Union([Type.Literal('runc'), Type.Literal('docker')]),
     /** `auto`: crun where it can make containers, else runc. */
     ociRuntime: Type.Union([Type.Literal('auto'), Type.Literal('runc'), Type.Literal('crun')]),
+    /** What functions are told of the installation (scf-contract 1.6). */
+    identity: Type.Object(
+      { region: Type.String(), appId: Type.String(), uin: Type.String() },
+      { additionalProperties: false },
+    ),
     parentPid: Type.Integer(),
     /** Sandboxes kept waiting. */
     waitingSandboxes: Type.Integer({ minimum: 0, maximum: 64 }),

@@ -55,6 +55,8 @@ const serverConfig = object({
   registryRealm: text(300),
   adminTokenSha256: text(64),
   leaseFile: text(4096),
+  /** What functions are told of the installation. */
+  identity: object({ region: text(256), appId: text(256), uin: text(256) }),
   generation: count,
 })
 

@@ -35,6 +35,7 @@ export interface SupervisorOptions {
   address: string
   port: number
   registryPort: number
+  identity: ServerConfig['identity']
   parent: ProcessIdentity | null
   opened: OpenedEngine
   /** Makes the keeper of the local registry; it tells each process that it starts. */
@@ -172,7 +173,7 @@ export class Supervisor {
   }
 
   #serverConfig(): ServerConfig {
-    const { paths, codeDirectory, address, port, registryPort } = this.#options
+    const { paths, codeDirectory, address, port, registryPort, identity } = this.#options
     const view = serverView(paths, codeDirectory)
     const token = readFileSync(paths.adminToken, 'utf8').trim()
     return {
@@ -183,6 +184,7 @@ export class Supervisor {
       registryRealm: `http://127.0.0.1:${port}/registry/token`,
       adminTokenSha256: createHash('sha256').update(token).digest('hex'),
       leaseFile: join(view, 'run', `leases-${this.#generation}`),
+      identity,
       generation: this.#generation,
     }
   }

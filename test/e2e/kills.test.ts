@@ -92,7 +92,7 @@ function once(name: string): Promise<string> {
 }
 
 const CALLERS = 64
-const KILLS = 5
+const KILLS = 10
 
 /** Kills the process of this role, `times` over, each time a new one once it is there. */
 async function killRepeatedly(role: 'server' | 'supervisor', times: number): Promise<void> {

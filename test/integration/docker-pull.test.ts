@@ -62,8 +62,8 @@ describe.skipIf(!possible)('a Docker Engine that prepares an image', () => {
       signal,
     )
   const credentialOnce = (repository = REPOSITORY): Credential & { end(): void } => {
-    const { username, password, end } = registry.temporary.issuePull(repository, Date.now() + SOON)
-    return { kind: 'basic', username, password, end }
+    const issued = registry.temporary.issuePull(repository, Date.now() + SOON)
+    return { kind: 'basic', username: issued.username, password: issued.password, end: () => issued.end() }
   }
 
   it('uses the user name and password made for this pull, and asks nobody once it is local', async () => {

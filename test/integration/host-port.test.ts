@@ -29,6 +29,7 @@ const server = {
   registryRealm: 'realm',
   adminTokenSha256: 'x',
   leaseFile: 'l',
+  identity: { region: 'r', appId: '1', uin: '2' },
   generation: 1,
 }
 
