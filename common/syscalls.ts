@@ -39,7 +39,6 @@ const c = {
   mount: libc.func('int mount(const char *, const char *, const char *, unsigned long, const char *)'),
   umount2: libc.func('int umount2(const char *, int)'),
   ioctlIfreq: libc.func('ioctl', 'int', ['int', 'unsigned long', koffi.inout('uint8_t *')]),
-  fcntl: libc.func('fcntl', 'int', ['int', 'int', 'int']),
   syscall: libc.func('long syscall(long, ...)'),
 }
 
@@ -364,11 +363,6 @@ export function connectionState(fd: number): 'connected' | 'pending' | 'refused'
 export function isPeerClosed(fd: number): boolean {
   const POLLRDHUP = 0x2000
   return check(c.poll([{ fd, events: POLLRDHUP, revents: 0 }], 1, 0), 'poll', `fd ${fd}`) === 1
-}
-
-/** fcntl(2) F_SETFD: whether `fd` is closed in programs started from here. */
-export function setCloseOnExec(fd: number, on: boolean): void {
-  check(c.fcntl(fd, 2, on ? 1 : 0), 'fcntl', `fd ${fd}`)
 }
 
 // --- mounts: mount(2), umount2(2), fsopen(2), fsconfig(2), fsmount(2), move_mount(2)

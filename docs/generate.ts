@@ -81,7 +81,7 @@ function configDocument(): string {
 
 interface KeySchema {
   type?: string
-  anyOf?: { const?: unknown; type?: string }[]
+  anyOf?: { const?: string; type?: string }[]
   minimum?: number
   maximum?: number
   default?: unknown
@@ -90,9 +90,7 @@ interface KeySchema {
 
 function yamlRow(name: string, schema: KeySchema): string[] {
   const range = schema.minimum === undefined ? '' : ` ${schema.minimum} to ${schema.maximum ?? '…'}`
-  const choices = schema.anyOf
-    ?.map((one) => (one.const === undefined ? (one.type ?? '') : String(one.const)))
-    .join(', ')
+  const choices = schema.anyOf?.map((one) => (one.const === undefined ? (one.type ?? '') : one.const)).join(', ')
   const otherwise = schema.default === undefined ? '' : `\`${JSON.stringify(schema.default)}\``
   return [`\`${name}\``, `${choices ?? schema.type ?? ''}${range}`, otherwise, schema.description ?? '']
 }

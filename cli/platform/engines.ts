@@ -30,7 +30,7 @@ async function examineDocker(socket: string): Promise<Check> {
   const name = 'Docker Engine'
   const found = await detectDocker(socket)
   if (!found.reachable) return { name, state: 'ok', message: 'none answers: --engine docker cannot be used' }
-  const { version = '', problem, hint = '' } = found
+  const { version, problem, hint } = found
   if (problem === undefined) return { name, state: 'ok', message: version }
-  return { name, state: 'warning', message: `${version}: ${problem}`, hint }
+  return { name, state: 'warning', message: `${version}: ${problem}`, ...(hint === undefined ? {} : { hint }) }
 }

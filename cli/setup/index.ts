@@ -1,4 +1,4 @@
 export { installPackages, missingPackages, type Need } from './apt.ts'
 export { type Check, checkMachine } from './checks.ts'
 export { type Machine, readMachine } from './machine.ts'
-export { SYSTEM_PACKAGES, type SystemPackage } from './packages.ts'
+export type { SystemPackage } from './packages.ts'

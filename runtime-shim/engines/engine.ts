@@ -103,10 +103,7 @@ export interface EngineInstance {
 
 export type DialOutcome =
   /** `fd` is a connected, non-blocking stream socket with CLOEXEC, owned by the caller. */
-  | { kind: 'connected'; fd: number }
-  | { kind: 'refused' }
-  | { kind: 'busy' }
-  | { kind: 'gone' }
+  { kind: 'connected'; fd: number } | { kind: 'refused' } | { kind: 'busy' } | { kind: 'gone' }
 
 export interface ExitStatus {
   /** Exit code, or 128 + signal when it died of one. */

@@ -1,6 +1,5 @@
-export { FUNCTION_PORT, isUnsent } from './connections.ts'
+export { isUnsent } from './connections.ts'
 export { type ExitInfo, Instance, type InstanceState } from './instance.ts'
 export { LeaseFile } from './lease-file.ts'
-export { coresFor } from './limits.ts'
 export { type PoolOptions, type Slot, VersionPool } from './pool.ts'
 export type { InstallationIdentity } from './start.ts'
