@@ -33,6 +33,8 @@ export class FunctionRuntime implements Runtime {
   readonly #retired = new Set<VersionPool>()
   /** Every instance that this server has heard of, until its output is copied and its traces are gone. */
   readonly #known = new Map<string, FunctionName>()
+  /** Ended instances whose output or traces could not be dealt with: tried again with each sweep. */
+  readonly #unfinished = new Set<string>()
   readonly #leases: LeaseFile
   readonly #context: CallContext
   readonly #timer: NodeJS.Timeout
@@ -222,12 +224,14 @@ export class FunctionRuntime implements Runtime {
   async #finish(id: string): Promise<void> {
     const owner = this.#known.get(id)
     if (owner === undefined) return
+    this.#unfinished.delete(id)
     try {
       await this.#options.output.finish(id)
       await this.#options.host.call('remove', { id })
       await this.#options.output.forget(id, owner)
       this.#known.delete(id)
     } catch (thrown) {
+      this.#unfinished.add(id)
       this.#options.logger.warn({ instance: id, err: messageOf(thrown) }, 'output of an ended instance is not complete')
     }
   }
@@ -235,6 +239,7 @@ export class FunctionRuntime implements Runtime {
   #sweep(): void {
     const nowMs = Date.now()
     for (const pool of this.#pools.values()) pool.endIdle(nowMs)
+    for (const id of this.#unfinished) void this.#finish(id)
     for (const pool of this.#retired) if (pool.empty) this.#retired.delete(pool)
   }
 
