@@ -56,7 +56,9 @@ export function resolveSettings(patch: SettingsPatch, bounds: SettingsBounds, cu
 /** The rules that a schema cannot say (facts: scf-contract 8.4, 10). */
 function ruleProblems(settings: Settings, bounds: SettingsBounds): Violation[] {
   const problems = environmentProblems(settings.env, bounds.maxEnvBytes)
-  const { memory } = settings
+  const { memory, type } = settings
+  // Accepted by the schema, since the name is settled; refused until the instance of a job is built.
+  if (type === 'job') problems.push({ path: 'type', message: 'job functions are not run by this version' })
   if (memory !== 64 && memory % 128 !== 0) {
     problems.push({ path: 'memory', message: `must be 64 or a multiple of 128 (MB), not ${memory}` })
   }

@@ -1,4 +1,5 @@
 export * from './command.ts'
+export * from './discard.ts'
 export * from './errors.ts'
 export * from './files.ts'
 export * from './logger.ts'

@@ -171,8 +171,8 @@ export class WorkerClient {
 
 /** Nothing else of this process's environment is the worker's business. */
 function workerEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
-  const kept = ['PATH', 'SLIPWAY_LOG_LEVEL', 'NODE_EXTRA_CA_CERTS', 'NODE_COMPILE_CACHE'].flatMap(
-    (name): [string, string][] => (env[name] === undefined ? [] : [[name, env[name]]]),
+  const kept = ['PATH', 'SLIPWAY_LOG_LEVEL', 'NODE_EXTRA_CA_CERTS'].flatMap((name): [string, string][] =>
+    env[name] === undefined ? [] : [[name, env[name]]],
   )
   return Object.fromEntries(kept)
 }

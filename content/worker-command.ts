@@ -12,7 +12,14 @@ const MAX_HEAP_MB = 1024
  * and processes of root stay closed. At nice 10, so that unpacking never takes a core from a running function.
  */
 export function workerCommand(settings: WorkerSettings): string[] {
-  const node = [process.execPath, `--max-old-space-size=${MAX_HEAP_MB}`, join(import.meta.dirname, 'worker-main.ts')]
+  const cache = `NODE_COMPILE_CACHE=${join(settings.directory, 'compile-cache')}`
+  const node = [
+    'env',
+    cache,
+    process.execPath,
+    `--max-old-space-size=${MAX_HEAP_MB}`,
+    join(import.meta.dirname, 'worker-main.ts'),
+  ]
   const command = [...node, JSON.stringify(settings)]
   if (process.getuid?.() !== 0) return ['nice', '-n', '10', ...command]
   const set = CAPABILITIES.map((name) => `+${name}`).join(',')

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module'
 import pino from 'pino'
 import { Value } from 'typebox/value'
 import { AppError, createLogger, type Logger, messageOf, toAppError, toPlainError } from '../common/index.ts'
@@ -28,6 +29,7 @@ process.on('message', (message) => {
   else void serve(request)
 })
 tidy(layout, log)
+flushCompileCache() // by itself it is written only at an orderly end
 
 async function serve(task: WorkerTask): Promise<void> {
   const controller = new AbortController()

@@ -3,10 +3,11 @@ import type { InvocationResult, Version } from '../api/index.ts'
 import { type Logger, messageOf } from '../common/index.ts'
 import type { HostClient } from './host/host-client.ts'
 import type { InstanceInfo } from './host/port.ts'
-import { type InstallationIdentity, Instance, LeaseFile, VersionPool } from './instances/index.ts'
+import { dial, type InstallationIdentity, Instance, LeaseFile, VersionPool } from './instances/index.ts'
 import type { CallContext } from './invoke/call.ts'
 import { invokeEvent } from './invoke/event.ts'
 import type { EventCall, InstanceView, PullCredentials, RecordSink, Runtime, WebCall } from './invoke/runtime.ts'
+import { forwardUpgrade } from './invoke/upgrade.ts'
 import { forwardWeb, type StatusOf } from './invoke/web.ts'
 import { type FunctionName, hostOutputSource, type Output } from './output/index.ts'
 
@@ -49,6 +50,7 @@ export class FunctionRuntime implements Runtime {
       onCall: (event, instance, requestId) =>
         event === 'started' ? output.callBegan(instance, requestId) : output.callEnded(instance, requestId),
       refreshStats: (instance) => this.#refreshStats(instance),
+      dial: (instance) => dial(options.host, instance),
     }
     options.host.on('exit', ({ id, exit }) => this.#exited(id, exit))
     options.host.onReconnect(() => void this.reconcile())
@@ -90,6 +92,19 @@ export class FunctionRuntime implements Runtime {
     return forwardWeb(this.#context, this.#pool(version), version, { request, response, call }, sink, statusOf)
   }
 
+  /** A WebSocket of a web function, to its end. `response` stands on the caller's bare connection, `head` came behind the request. */
+  forwardUpgrade(
+    version: Version,
+    request: IncomingMessage,
+    response: ServerResponse,
+    head: Buffer,
+    call: WebCall,
+  ): Promise<void> {
+    const { sink, statusOf } = this.#options
+    const exchange = { request, response, head, call }
+    return forwardUpgrade(this.#context, this.#pool(version), version, exchange, sink, statusOf)
+  }
+
   versionChanged(version: Version): void {
     this.#pool(version).pump()
   }
@@ -98,7 +113,8 @@ export class FunctionRuntime implements Runtime {
     for (const [key, pool] of this.#pools) {
       if (!key.startsWith(`${namespace}/${name}@`)) continue
       this.#pools.delete(key)
-      this.#retire(pool)
+      this.#retired.add(pool)
+      pool.close()
     }
     return Promise.resolve()
   }
@@ -148,32 +164,35 @@ export class FunctionRuntime implements Runtime {
     return all.filter(({ version }) => version.namespace === namespace && version.function === name)
   }
 
-  /** The pool of exactly this revision; pools of its older revisions are retired when a newer one is first used. */
+  /** The pool of exactly this revision. A newer one retires the older; a call that read its version before a change finds the older. */
   #pool(version: Version): VersionPool {
-    const prefix = `${version.namespace}/${version.function}@${version.version}@`
-    const key = `${prefix}${version.revision}`
-    const known = this.#pools.get(key)
+    const key = poolKey(version)
+    const known = this.#pools.get(key) ?? [...this.#retired].find((pool) => poolKey(pool.version) === key)
     if (known !== undefined) return known
-    const { host, credentials, identity, logger } = this.#options
-    const pool = new VersionPool(version, {
-      host,
-      credentials,
-      identity,
-      logger,
-      onInstance: (instance) => this.#follow(instance.id, version),
-    })
+    const pool = this.#newPool(version)
+    const prefix = key.slice(0, key.lastIndexOf('@') + 1)
+    let newest = true
     for (const [other, old] of this.#pools) {
       if (!other.startsWith(prefix)) continue
-      this.#pools.delete(other)
-      this.#retire(old)
+      if (old.version.revision > version.revision) newest = false
+      else {
+        this.#pools.delete(other)
+        this.#retired.add(old)
+        old.retire()
+      }
     }
-    this.#pools.set(key, pool)
+    if (newest) this.#pools.set(key, pool)
+    else {
+      this.#retired.add(pool)
+      pool.retire()
+    }
     return pool
   }
 
-  #retire(pool: VersionPool): void {
-    this.#retired.add(pool)
-    pool.close()
+  #newPool(version: Version): VersionPool {
+    const { host, credentials, identity, logger } = this.#options
+    const onInstance = (instance: Instance): void => this.#follow(instance.id, version)
+    return new VersionPool(version, { host, credentials, identity, logger, onInstance })
   }
 
   #follow(id: string, owner: FunctionName): void {
@@ -256,6 +275,10 @@ export class FunctionRuntime implements Runtime {
       // The figure of the last look stays; a call is not failed for it.
     }
   }
+}
+
+function poolKey({ namespace, function: name, version, revision }: Version): string {
+  return `${namespace}/${name}@${version}@${revision}`
 }
 
 function viewState(instance: Instance): InstanceView['state'] {

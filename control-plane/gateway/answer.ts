@@ -1,8 +1,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type ColdStart, errorEntry, toProblem } from '../../api/index.ts'
-import type { AppError } from '../../common/index.ts'
-import { discardRest } from './body.ts'
+import { type AppError, discardRest } from '../../common/index.ts'
 
 /** Answers an error as problem+json and forgets the rest of the request. */
 export function answerProblem(

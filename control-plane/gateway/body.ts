@@ -99,22 +99,6 @@ function collect(request: IncomingMessage, options: ReadBodyOptions, hold: (byte
   return promise
 }
 
-/**
- * Reads and forgets what a refused caller still sends, so that it gets to read the answer instead of a reset; but not for long.
- */
-export function discardRest(request: IncomingMessage, maxBytes = 16 * 1024 * 1024, maxMs = 5_000): void {
-  if (request.complete || request.destroyed) return
-  let left = maxBytes
-  const end = (): void => void request.socket.destroy()
-  const timer = setTimeout(end, maxMs)
-  request.on('data', (chunk: Buffer) => {
-    left -= chunk.length
-    if (left < 0) end()
-  })
-  request.once('close', () => clearTimeout(timer))
-  request.resume()
-}
-
 function tooLarge(maxBytes: number): AppError {
   return new AppError(`the body is larger than ${maxBytes / 1024 / 1024} MB`, { code: 'body-too-large', fault: 'user' })
 }

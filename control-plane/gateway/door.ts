@@ -31,9 +31,21 @@ export class Door {
   admitUpgrade(request: IncomingMessage, socket: Duplex): StrictHead | undefined {
     if (this.#refused.has(socket)) return undefined
     const head = headOf(request)
-    if (!('status' in head)) return head
-    this.refuse(socket, head)
+    const refusal = 'status' in head ? head : this.#cannotSwitch(request, socket)
+    if (refusal === undefined && !('status' in head)) return head
+    if (refusal !== undefined) this.refuse(socket, refusal)
     return undefined
+  }
+
+  /** Where a connection changes its protocol, nothing may be in doubt before that point. */
+  #cannotSwitch({ headers }: IncomingMessage, socket: Duplex): Refusal | undefined {
+    const last = this.#lastResponse.get(socket)
+    if (last !== undefined && !last.writableFinished && !last.destroyed)
+      return { status: 400, why: 'an upgrade cannot be pipelined behind another request' }
+    const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
+    return coding === undefined && Number(length) === 0
+      ? undefined
+      : { status: 400, why: 'a request to upgrade has no body' }
   }
 
   /** Refuses on the bare socket, behind the answer that is still being written there. */

@@ -10,12 +10,12 @@ import {
   type Version,
   violationsOf,
 } from '../../api/index.ts'
-import { AppError, toAppError } from '../../common/index.ts'
+import { AppError, discardRest, toAppError } from '../../common/index.ts'
 import type { RecordSink, Runtime } from '../../runtime-shim/index.ts'
 import type { AccessControl } from '../access.ts'
 import type { Snapshot } from '../store/store.ts'
 import { serverTiming } from './answer.ts'
-import { type ByteBudget, discardRest, type HeldBody, readBody } from './body.ts'
+import { type ByteBudget, type HeldBody, readBody } from './body.ts'
 
 /** Facts: scf-contract 1.8. */
 const MAX_EVENT_BYTES = 6 * 1024 * 1024

@@ -11,7 +11,7 @@ import { Door } from './door.ts'
 import { answerEventCall } from './event-call.ts'
 import { type Route, routeRequest, type ServedHosts } from './route.ts'
 import type { StrictHead } from './strict.ts'
-import { findWebVersion, forwardWebCall, type UpgradingRuntime, webCall } from './web-call.ts'
+import { findWebVersion, forwardUpgradeCall, forwardWebCall, type UpgradingRuntime, webCall } from './web-call.ts'
 
 export type RawHandler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
 
@@ -114,7 +114,7 @@ export class Gateway {
     if (strict === undefined) return
     const requestId = randomUUID()
     socket.on('error', () => socket.destroy())
-    this.#upgrade(strict, request, socket, head, requestId).catch((thrown: unknown) => {
+    this.#upgrade(strict, request, head, requestId).catch((thrown: unknown) => {
       const error = toAppError(thrown)
       if (error.fault === 'system') this.#options.logger.error({ requestId, err: thrown }, 'upgrade failed')
       refuseSocket(socket, error, requestId)
@@ -124,7 +124,6 @@ export class Gateway {
   async #upgrade(
     strict: StrictHead,
     request: IncomingMessage,
-    socket: Duplex,
     head: Buffer,
     requestId: string,
   ): Promise<void> {
@@ -134,7 +133,8 @@ export class Gateway {
     if (route.kind !== 'web') throw cannotUpgrade('only web functions take WebSockets')
     const version = findWebVersion(snapshot, route)
     if (runtime.forwardUpgrade === undefined) throw cannotUpgrade('this runtime does not forward WebSockets yet')
-    await runtime.forwardUpgrade(version, request, socket, head, webCall(route, request, requestId))
+    const forward = runtime.forwardUpgrade.bind(runtime)
+    await forwardUpgradeCall(forward, version, request, head, webCall(route, request, requestId))
   }
 }
 

@@ -1,5 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
+import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Version } from '../../api/index.ts'
 import { AppError } from '../../common/index.ts'
 import type { Runtime, WebCall } from '../../runtime-shim/index.ts'
@@ -10,11 +9,11 @@ import type { Route } from './route.ts'
 
 /** A runtime that can also pass upgraded connections (WebSocket) on. */
 export interface UpgradingRuntime extends Runtime {
-  /** Answers on `socket` itself, refusals included. `head` is what came behind the request already. */
+  /** Answers `response`, which stands on the caller's bare connection; after 101 it is given up and the connection used as it is. `head` is what came behind the request already. */
   forwardUpgrade?(
     version: Version,
     request: IncomingMessage,
-    socket: Duplex,
+    response: ServerResponse,
     head: Buffer,
     call: WebCall,
   ): Promise<void>
@@ -51,18 +50,32 @@ export async function forwardWebCall(
   call: WebCall,
 ): Promise<void> {
   if (call.forwardedPrefix !== null) confineAnswer(response, call.forwardedPrefix)
-  if (request.headers.expect !== undefined) {
-    response.writeContinue()
-    dropExpect(request)
-  }
   await runtime.forwardWeb(version, request, response, call)
 }
 
-/** The caller has been told to continue: what the function is sent must not ask for it again. */
-function dropExpect(request: IncomingMessage): void {
-  const { rawHeaders } = request
-  for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
-    if (rawHeaders[at]?.toLowerCase() === 'expect') rawHeaders.splice(at, 2)
-  }
-  delete request.headers.expect
+/** The same for a connection that is to be upgraded; whatever is answered passes the same confinement. */
+export async function forwardUpgradeCall(
+  forward: NonNullable<UpgradingRuntime['forwardUpgrade']>,
+  version: Version,
+  request: IncomingMessage,
+  head: Buffer,
+  call: WebCall,
+): Promise<void> {
+  const response = responseOn(request)
+  if (call.forwardedPrefix !== null) confineAnswer(response, call.forwardedPrefix)
+  await forward(version, request, response, head, call)
+}
+
+/** After `upgrade` node:http makes no answer any more: this one ends the connection when it is written. */
+function responseOn(request: IncomingMessage): ServerResponse {
+  const { socket } = request
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
+  socket.on('drain', () => response.emit('drain'))
+  response.once('finish', () => {
+    response.detachSocket(socket)
+    socket.destroySoon()
+  })
+  return response
 }

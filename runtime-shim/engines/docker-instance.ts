@@ -138,7 +138,6 @@ export class DockerInstance implements EngineInstance {
   /** Lets go of the instance without touching it. */
   async close(): Promise<void> {
     await this.#parts.follower.close()
-    await this.#parts.output.close()
   }
 
   #endUnstarted(): void {

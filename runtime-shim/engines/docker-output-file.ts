@@ -1,5 +1,5 @@
-import { createReadStream, existsSync, readFileSync, renameSync, truncateSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { closeSync, createReadStream, existsSync, openSync, readFileSync, renameSync, truncateSync } from 'node:fs'
+import { appendFile, truncate } from 'node:fs/promises'
 import { writeFileAtomic } from '../../common/index.ts'
 import { formatRecord, type LogRecord } from './docker-log.ts'
 import { LogPosition, type PlainPosition } from './docker-position.ts'
@@ -10,29 +10,28 @@ interface Cursor {
   position: PlainPosition
 }
 
+const MODE = 0o600
 const RECORD_HEAD = /^(\S+) (stdout|stderr) ([FP]) /
 
 /**
  * The output file of a Docker instance. The file itself says how far the log has been copied: after a crash the position is counted anew from
- * its lines, so a record is in it exactly once whatever the moment.
+ * its lines, so a record is in it exactly once whatever the moment. Opened for each write, so that nothing has to be closed.
  */
 export class OutputFile {
   readonly path: string
   readonly #cursorPath: string
   readonly #position: LogPosition
   #rotated: number
-  #handle: FileHandle
   #size: number
   /** Writes and rotations, one after the other. */
   #last: Promise<unknown> = Promise.resolve()
 
-  private constructor(path: string, cursorPath: string, opened: Omit<Opened, 'cursorPath'>) {
+  private constructor(path: string, cursorPath: string, found: Found) {
     this.path = path
     this.#cursorPath = cursorPath
-    this.#position = opened.position
-    this.#rotated = opened.rotated
-    this.#handle = opened.handle
-    this.#size = opened.size
+    this.#position = found.position
+    this.#rotated = found.rotated
+    this.#size = found.size
   }
 
   /** Opens the file at `path`, made new or left by an earlier process. `cursorPath` is rewritten at each rotation. */
@@ -47,8 +46,8 @@ export class OutputFile {
       rotated += 1
       writeCursor(cursorPath, { rotated, position: position.toPlain() })
     }
-    const size = existsSync(path) ? await countRecords(path, position) : 0
-    return new OutputFile(path, cursorPath, { position, rotated, size, handle: await open(path, 'a', 0o600) })
+    begin(path)
+    return new OutputFile(path, cursorPath, { position, rotated, size: await countRecords(path, position) })
   }
 
   get position(): LogPosition {
@@ -60,9 +59,9 @@ export class OutputFile {
     return this.#inTurn(async () => {
       const data = Buffer.concat(records.map(formatRecord))
       try {
-        await this.#handle.appendFile(data)
+        await appendFile(this.path, data, { mode: MODE })
       } catch (thrown) {
-        await this.#handle.truncate(this.#size)
+        await truncate(this.path, this.#size).catch(() => undefined) // where there is no file any more, nothing was written either
         throw thrown
       }
       this.#size += data.length
@@ -77,17 +76,10 @@ export class OutputFile {
       renameSync(this.path, moved)
       this.#rotated += 1
       writeCursor(this.#cursorPath, { rotated: this.#rotated, position: this.#position.toPlain() })
-      const old = this.#handle
-      this.#handle = await open(this.path, 'a', 0o600)
+      begin(this.path)
       this.#size = 0
-      await old.close()
       return moved
     })
-  }
-
-  /** Idempotent: a closed handle closes again without harm. */
-  close(): Promise<void> {
-    return this.#inTurn(() => this.#handle.close())
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -97,12 +89,15 @@ export class OutputFile {
   }
 }
 
-interface Opened {
-  cursorPath: string
+/** What a file and its cursor say of an earlier process's work. */
+interface Found {
   position: LogPosition
   rotated: number
-  handle: FileHandle
   size: number
+}
+
+function begin(path: string): void {
+  closeSync(openSync(path, 'a', MODE))
 }
 
 function readCursor(path: string): Cursor | undefined {

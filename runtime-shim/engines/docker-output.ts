@@ -4,7 +4,7 @@ import { type Logger, messageOf } from '../../common/index.ts'
 import { type DockerApi, statusOf } from './docker-api.ts'
 import { LogFrames, type LogRecord, sinceParameter } from './docker-log.ts'
 import type { OutputFile } from './docker-output-file.ts'
-import type { LogPosition } from './docker-position.ts'
+import type { LogPosition, StreamState } from './docker-position.ts'
 
 /** How long a little output waits for more. */
 const GATHER_MS = 5
@@ -161,8 +161,8 @@ class Skip {
   /** Set when the log's beginning is missing: then only times can tell. */
   #until = ''
   #isFirst = true
-  /** Time of the last new record of each stream. */
-  #times: { stdout: string; stderr: string } | undefined
+  /** The last record of each stream, from the first new one on. */
+  #last: Record<LogRecord['stream'], StreamState> | undefined
 
   constructor(position: LogPosition, log: Logger) {
     this.#position = position
@@ -180,9 +180,9 @@ class Skip {
     }
     if (record.time <= this.#until) return 'old'
     // Engines before 23 send a log file from its start again after rotating it. Right after a skip it is the clock that was set back.
-    if (this.#times !== undefined && record.time < this.#times[record.stream]) return 'again'
-    this.#times ??= this.#position.lastTimes
-    this.#times[record.stream] = record.time
+    if (this.#last !== undefined && !follows(record, this.#last[record.stream])) return 'again'
+    this.#last ??= this.#position.last
+    this.#last[record.stream] = { time: record.time, open: !record.whole }
     return 'new'
   }
 
@@ -194,4 +194,9 @@ class Skip {
     this.#left = 0
     this.#until = this.#position.latest
   }
+}
+
+/** Within a stream times only grow, but for the parts of one line, which carry the same. */
+function follows(record: LogRecord, last: StreamState): boolean {
+  return last.open ? record.time >= last.time : record.time > last.time
 }

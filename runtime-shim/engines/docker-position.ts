@@ -7,7 +7,7 @@ export interface Anchor {
   seen: number
 }
 
-interface StreamState {
+export interface StreamState {
   time: string
   /** Its last record was a part: the next ones carry the same time, however late they come. */
   open: boolean
@@ -51,9 +51,9 @@ export class LogPosition {
     return this.#latest
   }
 
-  /** Time of the last record of each stream. */
-  get lastTimes(): { stdout: string; stderr: string } {
-    return { stdout: this.#streams.stdout.time, stderr: this.#streams.stderr.time }
+  /** The last record of each stream. */
+  get last(): PlainPosition['streams'] {
+    return { ...this.#streams }
   }
 
   /** Counts a record that has been copied. */

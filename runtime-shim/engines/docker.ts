@@ -72,7 +72,8 @@ class DockerEngine implements Engine {
   readonly #logFileBytes: number
   readonly #log: Logger
   readonly #site: LocalSite | undefined
-  readonly #instances = new Set<DockerInstance>()
+  /** Those whose end is not yet told: they hold streams of the Engine. */
+  readonly #instances = new Map<string, DockerInstance>()
 
   constructor(api: DockerApi, facts: DockerFacts, options: DockerEngineOptions) {
     const local = options.local ?? facts.local
@@ -115,13 +116,13 @@ class DockerEngine implements Engine {
     await instance.attach(found)
     if (found.State.Running) return instance
     await instance.exited // its last output is still copied
-    await instance.close()
-    this.#instances.delete(instance)
     return undefined
   }
 
   async sweep(id: string, directory: string): Promise<void> {
     await this.#removeTraces(this.#names(id, directory))
+    await this.#instances.get(id)?.close()
+    this.#instances.delete(id)
   }
 
   async strays(): Promise<string[]> {
@@ -135,7 +136,7 @@ class DockerEngine implements Engine {
 
   async close(): Promise<void> {
     this.#api.close()
-    await Promise.all([...this.#instances].map((instance) => instance.close()))
+    await Promise.all([...this.#instances.values()].map((instance) => instance.close()))
     this.#site?.namespaces.close()
   }
 
@@ -184,7 +185,7 @@ class DockerEngine implements Engine {
   async #instance(spec: InstanceSpec, names: InstanceNames): Promise<DockerInstance> {
     const container = containerName(this.#dataHash, spec.id)
     const output = await OutputFile.open(names.output, join(names.directory, 'output.cursor'))
-    const instance: DockerInstance = new DockerInstance({
+    const instance = new DockerInstance({
       api: this.#api,
       id: spec.id,
       container,
@@ -193,13 +194,11 @@ class DockerEngine implements Engine {
       output,
       follower: new OutputFollower(this.#api, container, output, this.#log),
       openReach: (state) => this.#openReach(container, state),
-      removeTraces: async () => {
-        this.#instances.delete(instance)
-        await this.#removeTraces(names)
-      },
+      removeTraces: () => this.#removeTraces(names),
       log: this.#log,
     })
-    this.#instances.add(instance)
+    this.#instances.set(spec.id, instance)
+    void instance.exited.then(() => this.#instances.delete(spec.id))
     return instance
   }
 

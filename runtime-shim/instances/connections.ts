@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import { type Dispatcher, Pool } from 'undici'
-import { AppError } from '../../common/index.ts'
+import { AppError, toAppError } from '../../common/index.ts'
 import type { HostClient } from '../host/host-client.ts'
 
 /** The port that functions serve on (facts: scf-contract 1.3). */
@@ -24,6 +24,15 @@ export function socketOf(descriptor: number): Socket {
 
 /** Asks the supervisor for one more connection into the instance. Throws `dial-failed`. */
 export async function dial(host: HostClient, id: string): Promise<Socket> {
+  try {
+    return await connect(host, id)
+  } catch (thrown) {
+    if (isUnsent(thrown)) throw thrown
+    throw new AppError(`instance ${id} could not be dialled`, { code: 'dial-failed', retryable: true, cause: thrown })
+  }
+}
+
+async function connect(host: HostClient, id: string): Promise<Socket> {
   const answer = await host.call('dial', { id, port: FUNCTION_PORT }, AbortSignal.timeout(DIAL_TIMEOUT_MS))
   if (answer.descriptor === null) {
     throw new AppError(`instance ${id} took no connection: ${answer.outcome}`, {
@@ -43,6 +52,7 @@ export function connectionPool(
   concurrency: number,
 ): Dispatcher {
   let ready = first
+  const readyUntilMs = Date.now() + REUSE_MS
   return new Pool('http://function', {
     connections: concurrency,
     pipelining: 1,
@@ -54,19 +64,16 @@ export function connectionPool(
     connect: (_options, callback) => {
       const socket = ready
       ready = undefined
-      if (socket !== undefined && !socket.destroyed) {
+      if (socket !== undefined && !socket.destroyed && Date.now() < readyUntilMs) {
         queueMicrotask(() => callback(null, socket))
         return
       }
+      // Nobody reads it meanwhile: that the function has closed it would be seen only after the call was written.
+      socket?.destroy()
       dial(host, id).then(
         (fresh) => callback(null, fresh),
-        (thrown: unknown) => callback(asDialFailure(id, thrown), null),
+        (thrown: unknown) => callback(toAppError(thrown), null),
       )
     },
   })
-}
-
-function asDialFailure(id: string, thrown: unknown): Error {
-  if (isUnsent(thrown)) return thrown as Error
-  return new AppError(`instance ${id} could not be dialled`, { code: 'dial-failed', retryable: true, cause: thrown })
 }

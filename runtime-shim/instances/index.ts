@@ -1,4 +1,4 @@
-export { isUnsent } from './connections.ts'
+export { dial, isUnsent } from './connections.ts'
 export { type ExitInfo, Instance, type InstanceState } from './instance.ts'
 export { LeaseFile } from './lease-file.ts'
 export { type PoolOptions, type Slot, VersionPool } from './pool.ts'

@@ -36,7 +36,7 @@ export class VersionPool {
   readonly #waiters: Waiter[] = []
   #starting = 0
   #creating = 0
-  #closed = false
+  #retired = false
   #createPausedUntilMs = 0
 
   constructor(version: Version, options: PoolOptions) {
@@ -87,13 +87,17 @@ export class VersionPool {
     this.pump()
   }
 
-  /** The version is not served any more: idle instances end now, busy ones after their calls. */
+  /** A newer revision takes the calls to come: those that wait here are served, then idle instances end, busy ones after their calls. */
+  retire(): void {
+    this.#retired = true
+    this.pump()
+  }
+
+  /** The function is gone: who waits is refused, and the rest is as for `retire`. */
   close(): void {
-    this.#closed = true
-    for (const waiter of this.#waiters.splice(0)) {
-      waiter.reject(new AppError('the function was changed or deleted', { code: 'version-gone', retryable: true }))
-    }
-    for (const instance of this.instances) this.drain(instance, 'version is served no more')
+    for (const waiter of this.#waiters.splice(0))
+      waiter.reject(new AppError('the function was deleted', { code: 'version-gone', retryable: true }))
+    this.retire()
   }
 
   drain(instance: Instance, reason: string): void {
@@ -125,7 +129,10 @@ export class VersionPool {
       const waiter = this.#waiters.shift()
       waiter?.resolve(this.#take(free, null))
     }
-    if (this.#closed) return
+    if (this.#retired && this.#waiters.length === 0) {
+      for (const instance of this.instances) this.drain(instance, 'version is served no more')
+      return
+    }
     const { settings } = this.version
     const count = (state: Instance['state']) => this.instances.filter((instance) => instance.state === state).length
     const quota = Math.max(1, Math.floor(QUOTA_MB / settings.memory))
@@ -140,7 +147,7 @@ export class VersionPool {
       {
         concurrency: settings.concurrency,
         maxInstances: Math.min(settings.maxInstances ?? quota, quota),
-        prewarm: settings.prewarm,
+        prewarm: this.#retired ? 0 : settings.prewarm,
       },
     )
     for (let n = 0; n < decision.start; n += 1) void this.#startOne()
@@ -202,7 +209,6 @@ export class VersionPool {
         this.#end(instance, 0, `start failed: ${messageOf(thrown)}`)
       this.#startFailed(thrown)
     }
-    if (this.#closed && instance?.state === 'ready') this.drain(instance, 'version is served no more')
     this.pump()
   }
 
@@ -227,8 +233,7 @@ export class VersionPool {
     this.#creating += 1
     try {
       const id = await createInstance(this.#options, this.version, 'prewarm', Date.now() + CREATE_AHEAD_MS, {})
-      const instance = this.#add(id, 'prewarm')
-      if (this.#closed) this.drain(instance, 'version is served no more')
+      this.#add(id, 'prewarm')
     } catch (thrown) {
       this.#options.logger.warn({ function: this.version.function, err: messageOf(thrown) }, 'prewarm failed')
       this.#createPausedUntilMs = Date.now() + 10_000

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { ColdStart, InvocationRecord, Version } from '../../api/index.ts'
 import { AppError, toAppError } from '../../common/index.ts'
 import {
@@ -16,6 +17,8 @@ export interface CallContext {
   /** Attribution of output: told before the first byte is sent and after the end. */
   onCall: (event: 'started' | 'ended', instance: string, requestId: string) => void
   refreshStats: (instance: Instance) => Promise<void>
+  /** A connection of its own into an instance, outside its pool. Throws `dial-failed`. */
+  dial: (instance: string) => Promise<Socket>
 }
 
 /** How one try on one instance ended. */
@@ -120,16 +123,20 @@ async function failureOf<T>(
   return { kind: 'failed', failure: brokenConnection(exit, thrown) }
 }
 
-/** With concurrency above 1 a timeout resets only its own request; the instance goes on for the others (scf-contract 1.10). */
+/** Time limit, a broken connection of a process that lives on, a caller that left. */
+const OWN_END = new Set([430, 433, 499])
+
+/** With concurrency above 1 a call that ends early resets only its own request; the instance goes on for the others (scf-contract 1.10). */
 function recycleReason<T>(outcome: Tried<T> | 'unsent', version: Version): string | undefined {
   if (outcome === 'unsent') return 'took no connection'
   if (outcome.kind === 'done') return outcome.recycle
   const { failure } = outcome
-  return failure.number === 433 && version.settings.concurrency > 1 ? undefined : failure.recycle
+  return OWN_END.has(failure.number) && version.settings.concurrency > 1 ? undefined : failure.recycle
 }
 
+/** The function's side of the connection is closed (runtime-contract G12), as by any HTTP server; the instance stays. */
 function gone(): Failure {
-  return { number: 499, message: 'the caller closed the connection', recycle: 'caller left' }
+  return { number: 499, message: 'the caller closed the connection' }
 }
 
 function asQueueTimeout(thrown: unknown): unknown {

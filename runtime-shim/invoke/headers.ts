@@ -29,7 +29,6 @@ const HOP_BY_HOP = new Set([
   'proxy-authorization',
   'proxy-connection',
   'te',
-  'trailer',
   'transfer-encoding',
   'upgrade',
 ])
@@ -37,9 +36,13 @@ const HOP_BY_HOP = new Set([
 /** Ours, whoever sends them (DESIGN: stripped when a function sends X-Slipway-Status; a caller cannot set X-Scf-*). */
 const OURS = /^x-(?:scf|slipway)-/
 
+/** Never a trailer, whoever sends it: what frames, routes or authorises a message (RFC 9110 6.5.1). */
+const NO_TRAILER = new Set(['content-length', 'host', 'trailer', 'content-encoding', 'content-type', 'content-range', 'authorization', 'set-cookie', 'expect'])
+
 export interface ForwardContext {
-  requestId: string
   remoteAddress: string
+  /** RFC 9110 10.1.1: `Expect` goes to the function only where it can be answered. */
+  expect: boolean
   prefix: string | null
   platform: Record<string, string>
 }
@@ -57,6 +60,8 @@ export function forwardRequestHeaders(rawHeaders: readonly string[], context: Fo
       forwardedFor = `${value}, ${context.remoteAddress}`
       continue
     }
+    // Told again by whoever sends trailers or waits for 100.
+    if (lower === 'trailer' || (lower === 'expect' && !context.expect)) continue
     if (lower === 'x-forwarded-prefix' || lower === 'x-forwarded-proto' || lower === 'x-forwarded-host') continue
     if (lower === 'host') host = value
     headers.push(name, value)
@@ -67,17 +72,29 @@ export function forwardRequestHeaders(rawHeaders: readonly string[], context: Fo
   return headers
 }
 
-/** The function's headers for the caller: hop-by-hop fields and ours removed, repetition kept. */
-export function forwardResponseHeaders(rawHeaders: readonly string[], requestId: string): string[] {
+/** The function's headers for the caller: hop-by-hop fields, ours and those in `without` (lower-case) removed, repetition kept. */
+export function forwardResponseHeaders(
+  rawHeaders: readonly string[],
+  requestId: string,
+  without: readonly string[] = [],
+): string[] {
   const connection = namedByConnection(rawHeaders)
   const headers: string[] = []
   for (const [name, value] of pairs(rawHeaders)) {
     const lower = name.toLowerCase()
-    if (!HOP_BY_HOP.has(lower) && !connection.has(lower) && !OURS.test(lower) && lower !== 'x-request-id')
-      headers.push(name, value)
+    if (HOP_BY_HOP.has(lower) || connection.has(lower) || OURS.test(lower)) continue
+    if (lower !== 'x-request-id' && !without.includes(lower)) headers.push(name, value)
   }
   headers.push('X-Request-Id', requestId, 'X-Slipway-Status', '200')
   return headers
+}
+
+/** Trailers of either side as pairs, without what has no place there. */
+export function forwardTrailers(rawTrailers: readonly string[]): [string, string][] {
+  return [...pairs(rawTrailers)].filter(([name]) => {
+    const lower = name.toLowerCase()
+    return !HOP_BY_HOP.has(lower) && !NO_TRAILER.has(lower) && !OURS.test(lower)
+  })
 }
 
 function namedByConnection(rawHeaders: readonly string[]): Set<string> {

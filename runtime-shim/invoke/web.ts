@@ -1,10 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { Version } from '../../api/index.ts'
-import type { Slot, VersionPool } from '../instances/index.ts'
+import type { Instance, Slot, VersionPool } from '../instances/index.ts'
 import { failureResult } from './answer.ts'
 import { type CallContext, recordOf, runCall, type Tried } from './call.ts'
-import { forwardRequestHeaders, forwardResponseHeaders, platformHeaders } from './headers.ts'
+import { CallerAnswer } from './caller-answer.ts'
+import { exchangeDirect, needsDirect } from './direct.ts'
+import { forwardRequestHeaders, platformHeaders } from './headers.ts'
 import type { RecordSink, WebCall } from './runtime.ts'
 
 /** HTTP status for the documented numbers that end a web call before the function answered (DESIGN: table of numbers). */
@@ -24,39 +27,42 @@ export async function forwardWeb(
   response.once('close', () => {
     if (!response.writableEnded) caller.abort(new Error('caller left'))
   })
+  const direct = needsDirect(request, call.path)
   const headers = forwardRequestHeaders(request.rawHeaders, {
-    requestId: call.requestId,
     remoteAddress: request.socket.remoteAddress ?? '',
+    expect: direct && request.httpVersion === '1.1',
     prefix: call.forwardedPrefix,
     platform: platformHeaders(version, call.requestId, context.identity),
   })
-  const send = (slot: Slot, signal: AbortSignal): Promise<Tried<number>> =>
-    stream(slot, { request, response, headers, call }, signal)
+  const answer = new CallerAnswer(request, response, call.requestId)
+  const send = async ({ instance }: Slot, signal: AbortSignal): Promise<Tried<void>> => {
+    if (direct) {
+      const { path } = call
+      await exchangeDirect(await context.dial(instance.id), { request, response, headers, path }, answer, signal)
+    } else {
+      await exchangePooled(instance, { request, headers, path: call.path }, answer, signal)
+    }
+    return { kind: 'done', value: undefined }
+  }
   const result = await runCall(context, pool, call.requestId, caller.signal, send)
   const { outcome } = result
   const number = outcome.kind === 'done' ? 200 : outcome.failure.number
   if (outcome.kind === 'failed')
-    answerFailure(response, failureResult(outcome.failure, call.requestId), number, statusOf(number))
+    answer.fail(failureResult(outcome.failure, call.requestId), number, statusOf(number))
   const { requestId, callerRequestId } = call
   const message = outcome.kind === 'failed' ? outcome.failure.message : null
   sink(recordOf(version, 'web', { requestId, callerRequestId }, result, number, message))
 }
 
-interface Streaming {
-  request: IncomingMessage
-  response: ServerResponse
-  headers: string[]
-  call: WebCall
-}
-
-function stream(
-  slot: Slot,
-  { request, response, headers, call }: Streaming,
+/** One call by undici on a pooled connection, streamed both ways. Rejects with the signal's reason or with what broke the connection. */
+function exchangePooled(
+  { id, connections }: Instance,
+  { request, headers, path }: { request: IncomingMessage; headers: string[]; path: string },
+  answer: CallerAnswer,
   signal: AbortSignal,
-): Promise<Tried<number>> {
-  const { promise, resolve, reject } = Promise.withResolvers<Tried<number>>()
-  const { connections } = slot.instance
-  if (connections === undefined) return Promise.reject(new Error(`instance ${slot.instance.id} has no connections`))
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  if (connections === undefined) return Promise.reject(new Error(`instance ${id} has no connections`))
   if (signal.aborted) return Promise.reject(signal.reason as Error)
   const hasBody = request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined
   let controller: Dispatcher.DispatchController | undefined
@@ -68,10 +74,10 @@ function stream(
   const settle = (): void => signal.removeEventListener('abort', onAbort)
   connections.dispatch(
     {
-      path: call.path,
+      path,
       method: request.method ?? 'GET',
       headers,
-      body: hasBody ? request : null,
+      body: hasBody ? bodyOf(request) : null,
       idempotent: false,
       blocking: true,
     },
@@ -81,20 +87,15 @@ function stream(
         if (signal.aborted) started.abort(signal.reason as Error)
       },
       onResponseStart(started, statusCode) {
-        if (statusCode < 200) return
-        response.writeHead(statusCode, forwardResponseHeaders(textHeaders(started.rawHeaders), call.requestId))
-        response.flushHeaders()
+        if (statusCode >= 200) answer.head(statusCode, textHeaders(started.rawHeaders))
       },
       onResponseData(started, chunk) {
-        if (!response.write(chunk)) {
-          started.pause()
-          response.once('drain', () => started.resume())
-        }
+        answer.data(chunk, started)
       },
-      onResponseEnd() {
+      onResponseEnd(ended) {
         settle()
-        response.end()
-        resolve({ kind: 'done', value: response.statusCode })
+        answer.end(textHeaders(ended.rawTrailers))
+        resolve()
       },
       onResponseError(_controller, error) {
         settle()
@@ -105,24 +106,14 @@ function stream(
   return promise
 }
 
+/** undici destroys a body that the function did not wait for; what is left of the caller's must stay readable for its answer to arrive. */
+function bodyOf(request: IncomingMessage): Readable {
+  // undici takes any async iterable; its types know only the stream.
+  return request.iterator({ destroyOnReturn: false }) as unknown as Readable
+}
+
 function textHeaders(raw: unknown): string[] {
   return Array.isArray(raw)
     ? raw.map((value: unknown) => (Buffer.isBuffer(value) ? value.toString('latin1') : String(value)))
     : []
-}
-
-/** After the head is out, the only honest end is a cut: the caller must not take half an answer for a whole one (runtime-contract G13). */
-function answerFailure(response: ServerResponse, body: Record<string, unknown>, number: number, status: number): void {
-  if (response.headersSent || number === 499) {
-    response.destroy()
-    return
-  }
-  const text = JSON.stringify(body)
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(text),
-    'x-slipway-status': String(number),
-    'x-request-id': String(body['requestId']),
-  })
-  response.end(text)
 }

@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
 import type { InvocationResult, Version } from '../../api/index.ts'
 import type { UpgradingRuntime } from '../../control-plane/index.ts'
 import type { EventCall, InstanceView, WebCall } from '../../runtime-shim/invoke/runtime.ts'
@@ -50,8 +49,8 @@ export class ScriptedRuntime implements UpgradingRuntime {
     )
   }
 
-  async forwardUpgrade(_version: Version, _request: IncomingMessage, socket: Duplex): Promise<void> {
-    socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+  async forwardUpgrade(_version: Version, _request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.socket?.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
   }
 
   versionChanged(version: Version): void {

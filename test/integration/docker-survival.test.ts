@@ -17,14 +17,14 @@ import type { EngineInstance } from '../../runtime-shim/engines/engine.ts'
 import { type DockerHarness, killedChild, makeDockerHarness } from '../helpers/docker-harness.ts'
 import { requireDocker, startTestDockerd, type TestDockerd } from '../helpers/dockerd.ts'
 
-/** Numbered lines on both streams, every tenth of 40 KB, in bursts, until it has written `count` on each. */
-const WRITER = (count: number, pauseMs: number): string => `
+/** Numbered lines on both streams, every tenth of `longBytes`, in bursts, until it has written `count` on each. */
+const WRITER = (count: number, pauseMs: number, longBytes = 40_000): string => `
   const fs = require('fs')
   const put = (fd, text) => { const b = Buffer.from(text); for (let o = 0; o < b.length;) o += fs.writeSync(fd, b, o) }
   let i = 0
   const burst = () => {
     for (let n = 0; n < 50 && i < ${count}; n++, i++) {
-      put(1, i + (i % 10 ? '' : 'x'.repeat(40000)) + '\\n')
+      put(1, i + (i % 10 ? '' : 'x'.repeat(${longBytes})) + '\\n')
       put(2, 'e' + i + '\\n')
     }
     if (i < ${count}) setTimeout(burst, ${pauseMs}); else setInterval(() => {}, 1000)
@@ -32,8 +32,13 @@ const WRITER = (count: number, pauseMs: number): string => `
   burst()`
 
 /** Where what was collected first differs from what WRITER writes; undefined when nowhere. */
-function firstDifference(text: string, count: number, stream: 'stdout' | 'stderr'): string | undefined {
-  const line = (i: number): string => (stream === 'stderr' ? `e${i}` : `${i}${i % 10 ? '' : 'x'.repeat(40_000)}`)
+function firstDifference(
+  text: string,
+  count: number,
+  stream: 'stdout' | 'stderr',
+  longBytes = 40_000,
+): string | undefined {
+  const line = (i: number): string => (stream === 'stderr' ? `e${i}` : `${i}${i % 10 ? '' : 'x'.repeat(longBytes)}`)
   const lines = text.split('\n')
   const at = Array.from({ length: count }, (_, i) => line(i)).findIndex((expected, i) => lines[i] !== expected)
   if (at !== -1) return `line ${at} of ${stream} is "${lines[at]?.slice(0, 20)}" (${lines[at]?.length} characters)`
@@ -81,14 +86,15 @@ describe.skipIf(!(await requireDocker()))('an instance of a Docker Engine', () =
   })
 
   it('has every line once although the Engine rotates its own file under the reader', async () => {
-    const engine = await openDockerEngine({ ...harness.options, logFileBytes: 5 * 1024 * 1024 })
-    const count = 3_500 // 14 MB, slower than they are read
-    const instance = await engine.create(kit.spec({ command: ['/usr/bin/node', '-e', WRITER(count, 90)] }))
+    const engine = await openDockerEngine({ ...harness.options, logFileBytes: 4 * 1024 * 1024 })
+    const count = 7_000
+    const longBytes = 15_000 // not in parts; 10.5 MB in all, slower than they are read
+    const instance = await engine.create(kit.spec({ command: ['/usr/bin/node', '-e', WRITER(count, 45, longBytes)] }))
     await instance.start()
     await outputUntil(instance, 'stderr', (text) => text.endsWith(`e${count - 1}\n`))
     await instance.stop(0)
-    expect(firstDifference(allText(instance, 'stderr', 0), count, 'stderr')).toBeUndefined()
-    expect(firstDifference(allText(instance, 'stdout', 0), count, 'stdout')).toBeUndefined()
+    expect(firstDifference(allText(instance, 'stderr', 0), count, 'stderr', longBytes)).toBeUndefined()
+    expect(firstDifference(allText(instance, 'stdout', 0), count, 'stdout', longBytes)).toBeUndefined()
     await engine.close()
   })
 

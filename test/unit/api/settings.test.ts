@@ -98,3 +98,7 @@ describe('the environment', () => {
     ])
   })
 })
+
+test('refuses a job by name until jobs are run', () => {
+  expect(() => resolveSettings({ type: 'job' }, DEFAULT_BOUNDS)).toThrow('job functions are not run by this version')
+})

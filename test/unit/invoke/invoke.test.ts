@@ -82,7 +82,7 @@ describe('numbers of failed starts and calls', () => {
 
 describe('headers of web calls', () => {
   const context = {
-    requestId: 'id',
+    expect: false,
     remoteAddress: '10.0.0.9',
     prefix: '/web/default/f',
     platform: { 'x-scf-request-id': 'id' },
