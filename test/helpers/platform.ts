@@ -6,10 +6,11 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
+import { leftoversOf } from './leftovers.ts'
 
 export const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '../..')
 /** Base images are the same for all tests: they are made once and kept. */
-const CACHE = join(tmpdir(), 'slipway-test-cache')
+export const CACHE = join(tmpdir(), 'slipway-test-cache')
 const START_MS = 120_000
 
 export interface StateView {
@@ -108,8 +109,7 @@ export class Platform {
   }
 
   state(): StateView | undefined {
-    const file = join(this.dataDirectory, 'run/supervisor.json')
-    return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as StateView) : undefined
+    return readState(this.dataDirectory)
   }
 
   /** Runs `slipway ARGS -o json` and answers its result; throws with its stderr when it fails. */
@@ -171,24 +171,15 @@ export class Platform {
     if (left.length > 0) throw new Error(`left behind:\n${left.join('\n')}`)
   }
 
-  /** Processes and mounts on this machine that name the data directory. */
+  /** What of it is still on this machine. */
   leftovers(): string[] {
-    const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
-      .split('\n')
-      .filter((line) => line.includes(this.dataDirectory))
-      .map((line) => `mount ${line}`)
-    const processes = readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-      .flatMap((pid) => {
-        try {
-          const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
-          return command.includes(this.dataDirectory) ? [`process ${pid} ${command}`] : []
-        } catch {
-          return []
-        }
-      })
-    return [...mounts, ...processes]
+    return leftoversOf(this.dataDirectory)
   }
+}
+
+export function readState(dataDirectory: string): StateView | undefined {
+  const file = join(dataDirectory, 'run/supervisor.json')
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as StateView) : undefined
 }
 
 export async function freePort(): Promise<number> {
