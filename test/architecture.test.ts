@@ -33,7 +33,7 @@ const ALSO: Record<string, readonly string[]> = { cli: ['base-images'], builder:
 /** Libraries that only their adapters may name. */
 const ADAPTERS: Record<string, RegExp> = {
   dockerode: /^runtime-shim\/engines\/docker[^/]*\.ts$/,
-  koffi: /^common\/syscalls[^/]*\.ts$/,
+  koffi: /^common\/syscalls\/libc\.ts$/,
   execa: /^common\/command\.ts$/,
   'node:sqlite': /^control-plane\/store\//,
   fastify: /^control-plane\//,

@@ -121,12 +121,7 @@ export class Gateway {
     })
   }
 
-  async #upgrade(
-    strict: StrictHead,
-    request: IncomingMessage,
-    head: Buffer,
-    requestId: string,
-  ): Promise<void> {
+  async #upgrade(strict: StrictHead, request: IncomingMessage, head: Buffer, requestId: string): Promise<void> {
     const { runtime, snapshot, served } = this.#options
     const route = routeRequest(request.method ?? 'GET', strict.host, strict.target, served)
     if (route.kind === 'not-served') throw hostNotServed(strict.host)

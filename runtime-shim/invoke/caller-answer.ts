@@ -24,7 +24,8 @@ export class CallerAnswer {
   head(status: number, rawHeaders: readonly string[]): void {
     const { method, httpVersion } = this.#request
     // Only a chunked answer has trailers; node:http throws when `Trailer` is announced on another.
-    const chunked = httpVersion === '1.1' && method !== 'HEAD' && isChunked(rawHeaders) && status !== 204 && status !== 304
+    const chunked =
+      httpVersion === '1.1' && method !== 'HEAD' && isChunked(rawHeaders) && status !== 204 && status !== 304
     const without = [...(chunked ? [] : ['trailer']), ...(status === 204 ? ['content-length'] : [])]
     this.#response.writeHead(status, forwardResponseHeaders(rawHeaders, this.#requestId, without))
     this.#response.flushHeaders()

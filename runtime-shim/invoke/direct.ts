@@ -22,7 +22,12 @@ export function needsDirect(request: IncomingMessage, path: string): boolean {
  * One call by node:http on a connection of its own, streamed both ways. `Expect: 100-continue` reaches the function, so that it is the
  * function that asks for the body or refuses it unread. Rejects with the signal's reason or with what broke the connection.
  */
-export function exchangeDirect(upstream: Socket, call: DirectCall, answer: CallerAnswer, signal: AbortSignal): Promise<void> {
+export function exchangeDirect(
+  upstream: Socket,
+  call: DirectCall,
+  answer: CallerAnswer,
+  signal: AbortSignal,
+): Promise<void> {
   const { request, response } = call
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const outgoing = startRequest(upstream, call)

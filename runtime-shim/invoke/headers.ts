@@ -37,7 +37,17 @@ const HOP_BY_HOP = new Set([
 const OURS = /^x-(?:scf|slipway)-/
 
 /** Never a trailer, whoever sends it: what frames, routes or authorises a message (RFC 9110 6.5.1). */
-const NO_TRAILER = new Set(['content-length', 'host', 'trailer', 'content-encoding', 'content-type', 'content-range', 'authorization', 'set-cookie', 'expect'])
+const NO_TRAILER = new Set([
+  'content-length',
+  'host',
+  'trailer',
+  'content-encoding',
+  'content-type',
+  'content-range',
+  'authorization',
+  'set-cookie',
+  'expect',
+])
 
 export interface ForwardContext {
   remoteAddress: string

@@ -47,8 +47,7 @@ export async function forwardWeb(
   const result = await runCall(context, pool, call.requestId, caller.signal, send)
   const { outcome } = result
   const number = outcome.kind === 'done' ? 200 : outcome.failure.number
-  if (outcome.kind === 'failed')
-    answer.fail(failureResult(outcome.failure, call.requestId), number, statusOf(number))
+  if (outcome.kind === 'failed') answer.fail(failureResult(outcome.failure, call.requestId), number, statusOf(number))
   const { requestId, callerRequestId } = call
   const message = outcome.kind === 'failed' ? outcome.failure.message : null
   sink(recordOf(version, 'web', { requestId, callerRequestId }, result, number, message))
