@@ -8,10 +8,11 @@ import { startTestDockerd } from '../test/helpers/dockerd.ts'
 import { startTestRegistry } from '../test/helpers/registry.ts'
 import { BenchDisk } from './kit/bench-disk.ts'
 import { makeBenchImage, pushBenchImage } from './kit/pull-image.ts'
+import { measureParts, type PullParts } from './kit/pull-parts.ts'
 import { type Defer, median, quiet, type Row, runScenario } from './kit/scenario.ts'
 
 // An image that is not local becomes local: 600 MB, 25,000 files, 5 gzip layers, registry on loopback, every data root on a fresh journaled ext4
-// in memory. Ours includes the start of the content worker; Docker's that of its command.
+// in memory. Docker's daemon and our content worker run already.
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 3)
 
@@ -20,12 +21,13 @@ interface Source {
   repository: string
   digest: Digest
 }
-type Parts = Record<'fetch' | 'hash' | 'gunzip' | 'write', number>
+type Parts = PullParts & { write: number }
 
 async function ourPullMs(source: Source, defer: Defer): Promise<number> {
   const disk = await BenchDisk.make(defer)
   const store = await openContentStore(join(disk.root, 'content'), { logger: createLogger('bench') })
   defer(() => store.close())
+  await store.collect({ maxBytes: Number.MAX_SAFE_INTEGER, minAgeMs: 0 }) // starts the worker: dockerd runs already, too
   await quiet()
   const startedMs = performance.now()
   await store.pull({ ...source, credential: { kind: 'anonymous' }, deadlineMs: Date.now() + 300_000 })
@@ -57,8 +59,8 @@ async function dockerPullMs(source: Source, defer: Defer): Promise<number> {
 async function partsMs(source: Source, directory: string, urls: string[], tars: number, defer: Defer): Promise<Parts> {
   const disk = await BenchDisk.make(defer)
   await quiet()
-  const script = join(import.meta.dirname, 'kit/pull-parts.ts')
-  const { stdout } = await execa('taskset', ['--cpu-list', '0', process.execPath, script, directory, ...urls])
+  const command = [process.execPath, import.meta.filename, 'parts', directory, ...urls]
+  const { stdout } = await execa('taskset', ['--cpu-list', '0', ...command])
   const startedMs = performance.now()
   for (let layer = 0; layer < tars; layer += 1) {
     const target = join(disk.root, String(layer))
@@ -67,10 +69,14 @@ async function partsMs(source: Source, directory: string, urls: string[], tars: 
   }
   const write = performance.now() - startedMs
   await disk.remove()
-  return { ...(JSON.parse(stdout) as Omit<Parts, 'write'>), write }
+  return { ...(JSON.parse(stdout) as PullParts), write }
 }
 
-await runScenario(async (defer) => {
+const [mode, directory = '', ...urls] = process.argv.slice(2)
+if (mode === 'parts') console.log(JSON.stringify(await measureParts(directory, urls)))
+else await runScenario(scenario)
+
+async function scenario(defer: Defer): Promise<Row[]> {
   const scratch = mkdtempSync('/dev/shm/slipway-bench-')
   defer(() => rmSync(scratch, { recursive: true, force: true }))
   process.env['TMPDIR'] = scratch
@@ -91,7 +97,7 @@ await runScenario(async (defer) => {
     parts.push(await partsMs(source, scratch, urls, image.tars.length, defer))
   }
   return rowsOf(ours, docker, parts)
-})
+}
 
 function rowsOf(ours: number[], docker: number[], parts: Parts[]): Row[] {
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`

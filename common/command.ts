@@ -1,4 +1,4 @@
-import { execa, type Options } from 'execa'
+import type { Options } from 'execa'
 import { AppError } from './errors.ts'
 
 export interface CommandOptions {
@@ -56,6 +56,8 @@ export async function runAny(
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
   }
+  // Loaded when first used: it takes 9 MB, and the server and the parent run no commands.
+  const { execa } = await import('execa')
   const child = execa(file, [...args], settings)
   if (options.onLine !== undefined) {
     for (const stream of [child.stdout, child.stderr]) forwardLines(stream, options.onLine)

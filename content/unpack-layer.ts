@@ -45,6 +45,8 @@ export class LayerWriter implements TarHandler {
   readonly #whiteouts = new Set<ByteString>()
   readonly #devices = new Set<ByteString>()
   readonly #lowerLinks = new Map<ByteString, ByteString>()
+  /** With an empty umask `open` already gives the mode that was asked for. */
+  readonly #exactModes = process.umask() === 0
   #file: OpenFile | undefined
 
   constructor(tree: LayerTree, budget: UnpackBudget) {
@@ -86,7 +88,7 @@ export class LayerWriter implements TarHandler {
     if (file === undefined) return
     this.#file = undefined
     try {
-      finishFile(file)
+      finishFile(file, this.#exactModes)
     } catch (thrown) {
       throw explainFailure(thrown, file.path)
     } finally {
@@ -242,13 +244,10 @@ export class LayerWriter implements TarHandler {
 }
 
 /** Owner before mode and attributes: a change of owner clears setuid and file capabilities; times last. */
-function finishFile({ fd, path, entry }: OpenFile): void {
+function finishFile({ fd, path, entry }: OpenFile, exactModes: boolean): void {
   if (entry.segments !== undefined) ftruncateSync(fd, entry.sizeBytes)
   fchownSync(fd, entry.uid, entry.gid)
-  if (!EXACT_MODES || entry.mode > 0o777) fchmodSync(fd, entry.mode)
+  if (!exactModes || entry.mode > 0o777) fchmodSync(fd, entry.mode)
   if (entry.xattrs !== undefined) setXattrs(path, 'file', entry.xattrs)
   setModifiedTimeOf(fd, entry.modified.seconds, entry.modified.nanoseconds)
 }
-
-/** With an empty umask `open` already gives the mode that was asked for. */
-const EXACT_MODES = process.umask() === 0

@@ -1,4 +1,4 @@
-import { listExtendedAttributes, removeExtendedAttribute, setExtendedAttribute, syscallErrno } from '../common/index.ts'
+import { setExtendedAttribute, syscallErrno } from '../common/index.ts'
 import { type ByteString, fsPath, refuse, shown, type TarEntryType } from './tar-entry.ts'
 
 /** How overlayfs marks a directory whose lower layers are hidden, for mounts with `userxattr` (kernel: filesystems/overlayfs). */
@@ -35,12 +35,5 @@ export function setXattrs(
       }
       throw thrown
     }
-  }
-}
-
-/** Removes what an earlier entry for the same directory had set. */
-export function clearXattrs(path: ByteString): void {
-  for (const name of listExtendedAttributes(fsPath(path))) {
-    if (isKept(name, 'directory')) removeExtendedAttribute(fsPath(path), name)
   }
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
+import { flushCompileCache } from 'node:module'
 import { join } from 'node:path'
 import { httpStatusOf } from '../api/index.ts'
 import { createLogger, messageOf } from '../common/index.ts'
@@ -108,6 +109,8 @@ await new Promise<void>((resolve, reject) => {
   server.once('error', reject)
   server.listen({ fd: GATEWAY_FD }, resolve)
 })
+// A server that is killed would never write it.
+flushCompileCache()
 await host.call('ready', { registryCaPem: keys.caCertificatePem })
 logger.info({ generation: config.generation }, 'server answers calls')
 

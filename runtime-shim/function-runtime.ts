@@ -3,7 +3,7 @@ import type { InvocationResult, Version } from '../api/index.ts'
 import { type Logger, messageOf } from '../common/index.ts'
 import type { HostClient } from './host/host-client.ts'
 import type { InstanceInfo } from './host/port.ts'
-import { dial, type InstallationIdentity, Instance, LeaseFile, VersionPool } from './instances/index.ts'
+import { dial, type ExitInfo, type InstallationIdentity, Instance, LeaseFile, VersionPool } from './instances/index.ts'
 import type { CallContext } from './invoke/call.ts'
 import { invokeEvent } from './invoke/event.ts'
 import type { EventCall, InstanceView, PullCredentials, RecordSink, Runtime, WebCall } from './invoke/runtime.ts'
@@ -26,6 +26,7 @@ export interface FunctionRuntimeOptions {
 
 const SWEEP_EVERY_MS = 1_000
 const STATS_EVERY_MS = 1_000
+const UNSEEN_EXIT: ExitInfo = { code: 137, signal: null, oom: false }
 
 /** The server's half of running functions: pools by version, calls through them, instances found again after a restart. */
 export class FunctionRuntime implements Runtime {
@@ -36,6 +37,7 @@ export class FunctionRuntime implements Runtime {
   readonly #known = new Map<string, FunctionName>()
   /** Ended instances whose output or traces could not be dealt with: tried again with each sweep. */
   readonly #unfinished = new Set<string>()
+  readonly #finishing = new Set<string>()
   readonly #leases: LeaseFile
   readonly #context: CallContext
   readonly #timer: NodeJS.Timeout
@@ -62,8 +64,12 @@ export class FunctionRuntime implements Runtime {
     try {
       const { instances } = await this.#options.host.call('list', {}, AbortSignal.timeout(10_000))
       const alive = new Set(instances.map(({ id }) => id))
-      for (const info of instances) this.#adopt(info)
-      for (const id of this.#known.keys()) if (!alive.has(id)) this.#exited(id, { code: 137, signal: null, oom: false })
+      for (const info of instances) {
+        // It ended while nobody could tell us.
+        if (info.state === 'ended' && this.#known.has(info.id)) this.#exited(info.id, info.exit ?? UNSEEN_EXIT)
+        else this.#adopt(info)
+      }
+      for (const id of this.#known.keys()) if (!alive.has(id)) this.#exited(id, UNSEEN_EXIT)
     } catch (thrown) {
       this.#options.logger.error({ err: messageOf(thrown) }, 'instances could not be listed')
     }
@@ -81,9 +87,12 @@ export class FunctionRuntime implements Runtime {
     if (!call.tail || instance === null) return result
     const { namespace, function: name } = version
     const { requestId } = call
-    return {
-      ...result,
-      logTail: await this.#options.output.tailOf(instance, { namespace, function: name, requestId, sinceMs }),
+    try {
+      const logTail = await this.#options.output.tailOf(instance, { namespace, function: name, requestId, sinceMs })
+      return { ...result, logTail }
+    } catch (thrown) {
+      this.#options.logger.warn({ instance, requestId, err: messageOf(thrown) }, 'tail of a call could not be read')
+      return result
     }
   }
 
@@ -171,7 +180,8 @@ export class FunctionRuntime implements Runtime {
     if (known !== undefined) return known
     const pool = this.#newPool(version)
     const prefix = key.slice(0, key.lastIndexOf('@') + 1)
-    let newest = true
+    // A call that was read before its function was deleted must not leave a pool that is kept filled.
+    let newest = this.#options.find(version.namespace, version.function) !== undefined
     for (const [other, old] of this.#pools) {
       if (!other.startsWith(prefix)) continue
       if (old.version.revision > version.revision) newest = false
@@ -234,7 +244,7 @@ export class FunctionRuntime implements Runtime {
       )
   }
 
-  #exited(id: string, exit: { code: number; signal: string | null; oom: boolean }): void {
+  #exited(id: string, exit: ExitInfo): void {
     for (const pool of [...this.#pools.values(), ...this.#retired]) pool.exited(id, exit)
     void this.#finish(id)
   }
@@ -242,8 +252,9 @@ export class FunctionRuntime implements Runtime {
   /** All output copied, then nothing of the instance is needed any more. */
   async #finish(id: string): Promise<void> {
     const owner = this.#known.get(id)
-    if (owner === undefined) return
+    if (owner === undefined || this.#finishing.has(id)) return
     this.#unfinished.delete(id)
+    this.#finishing.add(id)
     try {
       await this.#options.output.finish(id)
       await this.#options.host.call('remove', { id })
@@ -252,6 +263,8 @@ export class FunctionRuntime implements Runtime {
     } catch (thrown) {
       this.#unfinished.add(id)
       this.#options.logger.warn({ instance: id, err: messageOf(thrown) }, 'output of an ended instance is not complete')
+    } finally {
+      this.#finishing.delete(id)
     }
   }
 

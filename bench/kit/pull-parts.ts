@@ -4,13 +4,31 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 
-// What a pull is made of, each part by itself, on one core: run as `taskset -c 0 node pull-parts.ts DIRECTORY URL…` where the directory holds
-// `*.gz`, one for each layer. Prints {"fetch","hash","gunzip"} in milliseconds; writing is measured by tar.
+/** Milliseconds that each part of a pull takes by itself. */
+export interface PullParts {
+  fetch: number
+  hash: number
+  gunzip: number
+}
 
-const [directory = '', ...urls] = process.argv.slice(2)
-const blobs = readdirSync(directory)
-  .filter((name) => name.endsWith('.gz'))
-  .map((name) => readFileSync(join(directory, name)))
+/** One after another: all `urls` fetched, then the `*.gz` of `directory` inflated, then both hashed. Meant for a process that is held on one core. */
+export async function measureParts(directory: string, urls: readonly string[]): Promise<PullParts> {
+  const blobs = readdirSync(directory)
+    .filter((name) => name.endsWith('.gz'))
+    .map((name) => readFileSync(join(directory, name)))
+  const tars: Buffer[] = []
+  return {
+    fetch: await timed(async () => {
+      for (const url of urls) await fetch(url)
+    }),
+    gunzip: await timed(() => {
+      for (const blob of blobs) tars.push(gunzipSync(blob, { chunkSize: 1024 * 1024 }))
+    }),
+    hash: await timed(() => {
+      for (const bytes of [...blobs, ...tars]) createHash('sha256').update(bytes).digest()
+    }),
+  }
+}
 
 async function fetch(url: string): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -30,15 +48,3 @@ async function timed(work: () => unknown): Promise<number> {
   await work()
   return performance.now() - startedMs
 }
-
-const fetchMs = await timed(async () => {
-  for (const url of urls) await fetch(url)
-})
-const tars: Buffer[] = []
-const gunzipMs = await timed(() => {
-  for (const blob of blobs) tars.push(gunzipSync(blob, { chunkSize: 1024 * 1024 }))
-})
-const hashMs = await timed(() => {
-  for (const bytes of [...blobs, ...tars]) createHash('sha256').update(bytes).digest()
-})
-console.log(JSON.stringify({ fetch: fetchMs, hash: hashMs, gunzip: gunzipMs }))

@@ -4,7 +4,7 @@ import { type Check, checkMachine, installPackages, missingPackages, readMachine
 export type EngineName = 'runc' | 'docker'
 
 export function examine(dataDirectory: string, engine: EngineName): Check[] {
-  const missing = missingPackages(['run']).map(({ name }) => name)
+  const missing = missingPackages(['run'], engine).map(({ name }) => name)
   return checkMachine(readMachine(dataDirectory, missing), engine)
 }
 
@@ -14,7 +14,7 @@ export async function prepareMachine(
   engine: EngineName,
   say: (line: string) => void,
 ): Promise<Check[]> {
-  const missing = missingPackages(['run'])
+  const missing = missingPackages(['run'], engine)
   const packages = examine(dataDirectory, engine).find(({ name }) => name === 'packages')
   if (missing.length > 0 && packages?.state === 'warning') await installPackages(missing, say)
   const checks = examine(dataDirectory, engine)

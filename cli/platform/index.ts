@@ -1,5 +1,6 @@
+export { CODE_DIRECTORY } from './code-directory.ts'
 export { type EngineName, examine } from './doctor.ts'
 export { down } from './down.ts'
 export { examineEngines } from './engines.ts'
 export { Steps } from './steps.ts'
-export { CODE_DIRECTORY, up } from './up.ts'
+export { up } from './up.ts'

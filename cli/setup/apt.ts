@@ -4,9 +4,11 @@ import { SYSTEM_PACKAGES, type SystemPackage } from './packages.ts'
 
 export type Need = SystemPackage['neededFor']
 
-/** Packages that are not on this machine. */
-export function missingPackages(needs: readonly Need[]): SystemPackage[] {
-  return SYSTEM_PACKAGES.filter(({ neededFor, file }) => needs.includes(neededFor) && !existsSync(file))
+/** Packages that are not on this machine; `forEngine` leaves out what only the other one needs. */
+export function missingPackages(needs: readonly Need[], forEngine: 'runc' | 'docker' = 'runc'): SystemPackage[] {
+  return SYSTEM_PACKAGES.filter(
+    ({ neededFor, engine = forEngine, file }) => needs.includes(neededFor) && engine === forEngine && !existsSync(file),
+  )
 }
 
 const APT = ['-o', 'DPkg::Lock::Timeout=300', '-y', '--no-install-recommends']

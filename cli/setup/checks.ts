@@ -21,8 +21,7 @@ export function checkMachine(machine: Machine, engine: 'runc' | 'docker'): Check
     system(machine),
     rights(machine, engine),
     kernel(machine),
-    overlay(machine),
-    cgroups(machine),
+    ...(engine === 'runc' ? [overlay(machine), cgroups(machine)] : []),
     packages(machine),
     disk(machine),
     dataDirectory(machine),
@@ -105,8 +104,13 @@ function disk(machine: Machine): Check {
 }
 
 function dataDirectory(machine: Machine): Check {
-  if (machine.dataWritable) return ok('data directory', 'writable')
-  return bad('data directory', 'the data directory cannot be written', 'name another place with SLIPWAY_DATA=DIRECTORY')
+  const { dataDirectory: path, dataProblem } = machine
+  if (dataProblem === null) return ok('data directory', path)
+  return bad(
+    'data directory',
+    `${path} cannot be used: ${dataProblem}`,
+    'name another place with SLIPWAY_DATA=DIRECTORY',
+  )
 }
 
 function clock(machine: Machine): Check {

@@ -1,6 +1,7 @@
-import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
 import { release } from 'node:os'
 import { dirname } from 'node:path'
+import { errnoOf } from '../../common/index.ts'
 
 /** What the checks look at: read once, so that the decisions are pure. */
 export interface Machine {
@@ -13,7 +14,9 @@ export interface Machine {
   fileSystems: string[]
   cgroup: 'v1' | 'v2' | 'none'
   freeBytes: number
-  dataWritable: boolean
+  dataDirectory: string
+  /** Why it cannot be written, or null when it can. */
+  dataProblem: string | null
   nowMs: number
   dockerSocket: boolean
   /** Programs of SYSTEM_PACKAGES for running that are missing. */
@@ -29,10 +32,11 @@ export function readMachine(dataDirectory: string, missing: string[]): Machine {
     kernel: release(),
     uid: process.getuid?.() ?? -1,
     distribution: distribution(),
-    fileSystems: readText('/proc/filesystems').split(/\s+/),
+    fileSystems: fileSystems(),
     cgroup: cgroupVersion(),
     freeBytes: disk.bavail * disk.bsize,
-    dataWritable: writable(existing),
+    dataDirectory,
+    dataProblem: writingProblem(existing),
     nowMs: Date.now(),
     dockerSocket: existsSync(process.env['DOCKER_HOST']?.replace(/^unix:\/\//, '') ?? '/var/run/docker.sock'),
     missing,
@@ -43,12 +47,13 @@ function nearestExisting(path: string): string {
   return existsSync(path) || path === '/' ? path : nearestExisting(dirname(path))
 }
 
-function writable(path: string): boolean {
+function writingProblem(path: string): string | null {
+  if (!statSync(path).isDirectory()) return 'a part of the path is a file'
   try {
     accessSync(path, constants.W_OK)
-    return true
-  } catch {
-    return false
+    return null
+  } catch (thrown) {
+    return errnoOf(thrown) === 'EROFS' ? 'it lies on a read-only file system' : 'this user may not write there'
   }
 }
 
@@ -58,6 +63,12 @@ function readText(path: string): string {
   } catch {
     return ''
   }
+}
+
+/** A module that nobody has needed yet is not listed; the kernel loads it with the first mount. */
+function fileSystems(): string[] {
+  const loadable = existsSync(`/lib/modules/${release()}/kernel/fs/overlayfs`) ? ['overlay'] : []
+  return [...readText('/proc/filesystems').split(/\s+/), ...loadable]
 }
 
 function distribution(): string[] {

@@ -5,14 +5,17 @@ export interface SystemPackage {
   file: string
   reason: string
   neededFor: 'run' | 'test' | 'bench'
+  /** Not needed by the other engine. */
+  engine?: 'runc'
 }
 
 export const SYSTEM_PACKAGES: readonly SystemPackage[] = [
-  { name: 'runc', file: '/usr/sbin/runc', neededFor: 'run', reason: 'starts the instances' },
+  { name: 'runc', file: '/usr/sbin/runc', neededFor: 'run', engine: 'runc', reason: 'starts the instances' },
   {
     name: 'conmon',
     file: '/usr/bin/conmon',
     neededFor: 'run',
+    engine: 'runc',
     reason: 'holds the output of each instance while the platform restarts',
   },
   { name: 'docker-registry', file: '/usr/bin/docker-registry', neededFor: 'run', reason: 'the local registry' },
@@ -40,7 +43,13 @@ export const SYSTEM_PACKAGES: readonly SystemPackage[] = [
     neededFor: 'run',
     reason: 'the views of the server and the registry, and /tmp of each instance',
   },
-  { name: 'e2fsprogs', file: '/usr/sbin/mkfs.ext4', neededFor: 'run', reason: 'makes the volume behind /tmp' },
+  {
+    name: 'e2fsprogs',
+    file: '/usr/sbin/mkfs.ext4',
+    neededFor: 'run',
+    engine: 'runc',
+    reason: 'makes the volume behind /tmp',
+  },
   {
     name: 'docker.io',
     file: '/usr/sbin/dockerd',

@@ -1,13 +1,12 @@
 import { AT_FDCWD } from './constants.ts'
 import { check, lastErrno, libc } from './libc.ts'
 
-// files: lsetxattr(2), lgetxattr(2), llistxattr(2), lremovexattr(2), mknod(2), utimensat(2), flock(2)
+// files: lsetxattr(2), lgetxattr(2), llistxattr(2), mknod(2), utimensat(2), flock(2)
 
 const files = {
   lsetxattr: libc.func('int lsetxattr(const char *, const char *, const uint8_t *, size_t, int)'),
   lgetxattr: libc.func('long lgetxattr(const char *, const char *, _Out_ uint8_t *, size_t)'),
   llistxattr: libc.func('long llistxattr(const char *, _Out_ uint8_t *, size_t)'),
-  lremovexattr: libc.func('int lremovexattr(const char *, const char *)'),
   mknod: libc.func('int mknod(const char *, unsigned int, unsigned long)'),
   utimensat: libc.func('int utimensat(int, const char *, const uint8_t *, int)'),
   futimens: libc.func('int futimens(int, const uint8_t *)'),
@@ -68,10 +67,6 @@ export function listExtendedAttributes(path: FilePath): string[] {
     .toString('latin1', 0, length)
     .split('\0')
     .filter((name) => name !== '')
-}
-
-export function removeExtendedAttribute(path: FilePath, name: string): void {
-  check(files.lremovexattr(cPath(path), name), 'lremovexattr', `${name} of ${String(path)}`)
 }
 
 /** An overlay whiteout, a character device 0/0: the one device node that needs no CAP_MKNOD. */

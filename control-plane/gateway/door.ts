@@ -62,8 +62,20 @@ export class Door {
   /** What Node's parser refused, or a head that did not come in time (`clientError`). */
   refuseUnread(error: Error, socket: Duplex): void {
     const errno = errnoOf(error)
+    const refusal = unreadRefusal(errno, error.message)
+    const last = this.#lastResponse.get(socket)
     if (errno === 'ECONNRESET' || !socket.writable) socket.destroy()
-    else this.refuse(socket, unreadRefusal(errno, error.message))
+    else if (last === undefined || last.req.complete || last.writableEnded) this.refuse(socket, refusal)
+    else this.#breakOff(last, socket, refusal)
+  }
+
+  /** The fault lies within the body of a request that is being served: its answer would never be made, so it is not waited for. */
+  #breakOff(last: ServerResponse, socket: Duplex, refusal: { status: number; why: string }): void {
+    this.#refused.add(socket)
+    const { status, error } = refusalError(refusal)
+    const mayAnswer = last.socket === socket && !last.headersSent
+    if (mayAnswer) refuseSocket(socket, error, randomUUID(), status)
+    else socket.destroy()
   }
 }
 

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomUUIDv7 } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { AppError, type Logger, toAppError } from '../../common/index.ts'
@@ -71,7 +71,8 @@ export class Gateway {
   listener(request: IncomingMessage, response: ServerResponse): void {
     const head = this.#door.admit(request, response)
     if (head === undefined) return
-    const requestId = randomUUID()
+    // Ordered by time, so that the store's index of ids grows at its end: records in random order cost it more than twice as much.
+    const requestId = randomUUIDv7()
     const route = routeRequest(request.method ?? 'GET', head.host, head.target, this.#options.served)
     request.url = head.target
     this.#serve(route, request, response, requestId).catch((thrown: unknown) => {
@@ -112,7 +113,7 @@ export class Gateway {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const strict = this.#door.admitUpgrade(request, socket)
     if (strict === undefined) return
-    const requestId = randomUUID()
+    const requestId = randomUUIDv7()
     socket.on('error', () => socket.destroy())
     this.#upgrade(strict, request, head, requestId).catch((thrown: unknown) => {
       const error = toAppError(thrown)

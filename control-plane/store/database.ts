@@ -12,6 +12,7 @@ const PRUNE_AT_ONCE = 5_000
 export class Database {
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
+  #waits = true
 
   /** Opens (or makes) the database and brings its schema up to date. Throws `store-newer`. */
   constructor(path: string) {
@@ -33,7 +34,17 @@ export class Database {
     }
   }
 
-  /** Runs `work` in one transaction: all of it is durable when this returns, or none of it is there. */
+  /**
+   * Whether the next commits return only when the disk has them. Records need not survive a loss of power, so a commit of nothing else
+   * does not wait; the next one that does takes them along (SQLite: PRAGMA synchronous, in WAL mode).
+   */
+  waitForDisk(wait: boolean): void {
+    if (wait === this.#waits) return
+    this.#db.exec(`PRAGMA synchronous = ${wait ? 'FULL' : 'NORMAL'}`)
+    this.#waits = wait
+  }
+
+  /** Runs `work` in one transaction: all of it is there when this returns (durable: see `waitForDisk`), or none of it is. */
   transaction<T>(work: () => T): T {
     this.#db.exec('BEGIN IMMEDIATE')
     try {

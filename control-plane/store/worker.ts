@@ -48,6 +48,7 @@ function commitWaiting(): void {
 /** One transaction for the batch. A request that is refused undoes itself only; a commit that fails refuses them all. */
 function commit(db: Database, batch: readonly WorkerRequest[]): WorkerAnswer[] {
   try {
+    db.waitForDisk(batch.some(({ op }) => op !== 'addRecords'))
     return db.transaction(() => batch.map((request) => answer(db, request)))
   } catch (thrown) {
     const error = toPlainError(wrap(thrown, 'the commit failed, nothing was changed'))

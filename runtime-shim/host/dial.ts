@@ -15,9 +15,13 @@ function pauseMs(waitedMs: number): number {
 export async function dialUntilListening(instance: EngineInstance, port: number, timeoutMs: number): Promise<number> {
   const began = performance.now()
   let exit: ExitStatus | undefined
-  void instance.exited.then((status) => {
-    exit = status
-  })
+  instance.exited.then(
+    (status) => {
+      exit = status
+    },
+    // The table tells of it.
+    () => undefined,
+  )
   for (;;) {
     const outcome = await instance.dial(port)
     if (outcome.kind === 'connected') return outcome.fd

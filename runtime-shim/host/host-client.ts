@@ -19,7 +19,7 @@ import {
   type Result,
   SILENCE_MS,
 } from './port.ts'
-import { checkMessage, parseLine, readLines, writeLine } from './wire.ts'
+import { checkMessage, encodeLine, parseLine, readLines, writeLine } from './wire.ts'
 
 /** The server's view of the supervisor. Calls made while the supervisor is being replaced wait for the next one until their signal aborts. */
 export interface HostClient {
@@ -60,6 +60,8 @@ class SocketHostClient implements HostClient {
   readonly #events = new EventEmitter()
   readonly #pending = new Map<number, Pending>()
   readonly #descriptors = new Map<number, number>()
+  /** Creations that nobody waits for any more: what they make must not stay. */
+  readonly #abandoned = new Set<number>()
   readonly firstHello: Promise<Result<'hello'>>
   #settleHello: PromiseWithResolvers<Result<'hello'>>
   #socket: Socket | undefined
@@ -84,13 +86,20 @@ class SocketHostClient implements HostClient {
       return Promise.reject(new AppError('connection to the supervisor is closed', { code: 'host-gone' }))
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     const id = this.#nextId
+    try {
+      checkMessage(`arguments of ${op}`, OPERATIONS[op].args, args)
+      encodeLine({ id, op, args })
+    } catch (thrown) {
+      return Promise.reject(thrown)
+    }
     this.#nextId += 1
     const { promise, resolve, reject } = Promise.withResolvers<Result<O>>()
     this.#pending.set(id, { op, args, resolve: resolve as (value: unknown) => void, reject })
     if (this.#greeted && this.#socket !== undefined) writeLine(this.#socket, { id, op, args })
     if (signal === undefined) return promise
     const onAbort = (): void => {
-      this.#pending.delete(id)
+      if (!this.#pending.delete(id)) return
+      if (op === 'create') this.#abandoned.add(id)
       reject(signal.reason)
     }
     signal.addEventListener('abort', onAbort, { once: true })
@@ -137,6 +146,8 @@ class SocketHostClient implements HostClient {
       this.#greeted = false
       this.#socket = undefined
       this.#forgetDescriptors()
+      // The next supervisor names what was made in its list.
+      this.#abandoned.clear()
       this.#timer = setTimeout(() => this.#connect(), RECONNECT_MS)
     })
     const broken = (why: Error): void => this.#options.logger.error({ err: why }, 'supervisor broke the port')
@@ -164,10 +175,10 @@ class SocketHostClient implements HostClient {
     this.#greeted = true
     this.#greetedBefore = true
     this.#settleHello.resolve(hello)
-    if (again) this.#events.emit('reconnect')
     for (const [id, { op, args }] of this.#pending) {
       if (id !== 0 && this.#socket !== undefined) writeLine(this.#socket, { id, op, args })
     }
+    if (again) this.#events.emit('reconnect')
   }
 
   #receive(line: string): void {
@@ -180,7 +191,7 @@ class SocketHostClient implements HostClient {
     this.#receiveDescriptors()
     const pending = this.#pending.get(message.id)
     if (pending === undefined) {
-      this.#discardDescriptor(message)
+      this.#discard(message)
       return
     }
     this.#pending.delete(message.id)
@@ -189,13 +200,25 @@ class SocketHostClient implements HostClient {
       return
     }
     const { ok } = message
-    checkMessage(`answer of ${pending.op}`, OPERATIONS[pending.op].result, ok)
-    pending.resolve(ok)
+    try {
+      checkMessage(`answer of ${pending.op}`, OPERATIONS[pending.op].result, ok)
+      pending.resolve(ok)
+    } catch (thrown) {
+      pending.reject(thrown)
+      throw thrown
+    }
   }
 
-  /** Nobody waits for this answer any more: its descriptor must not stay open. */
-  #discardDescriptor(message: { ok?: unknown }): void {
-    const ok = message.ok
+  /** Nobody waits for this answer any more: neither its descriptor nor the instance that it names may stay. */
+  #discard({ id, ok }: { id: number; ok?: unknown }): void {
+    if (this.#abandoned.delete(id) && typeof ok === 'object' && ok !== null && 'id' in ok) {
+      this.call('remove', { id: String(ok.id) }).catch((thrown: unknown) =>
+        this.#options.logger.error(
+          { instance: ok.id, err: messageOf(thrown) },
+          'unwanted instance could not be removed',
+        ),
+      )
+    }
     if (typeof ok !== 'object' || ok === null || !('descriptor' in ok) || typeof ok.descriptor !== 'number') return
     const descriptor = this.#descriptors.get(ok.descriptor)
     this.#descriptors.delete(ok.descriptor)

@@ -9,10 +9,9 @@ import {
   messageOf,
   peerCredentials,
   sendDescriptor,
-  toPlainError,
 } from '../../common/index.ts'
 import { type Args, type EventData, type EventName, OPERATIONS, type Operation, type Result } from './port.ts'
-import { checkMessage, descriptorOf, parseLine, readLines, writeLine } from './wire.ts'
+import { checkMessage, descriptorOf, parseLine, portError, readLines, writeLine } from './wire.ts'
 
 /** What the supervisor does for each operation. `pass` hands a descriptor over beside the answer and gives its tag. */
 export type Handlers = {
@@ -37,9 +36,17 @@ interface Connection {
   pid: number
   fdSocket: number | undefined
   nextTag: number
+  /** Requests that are not answered yet. */
+  open: number
+  openBytes: number
 }
 
 const DESCRIPTOR_WAIT_MS = 1_000
+/** What a server may have asked without an answer; beyond it nothing more is read until some are answered. */
+const MAX_OPEN = 4_096
+const MAX_OPEN_BYTES = 16 * 1024 * 1024
+/** A server that leaves so much unread is dropped: our heap is small. */
+const MAX_UNREAD_BYTES = 8 * 1024 * 1024
 
 /** The supervisor's end of the port. One server is connected at a time; a later one takes its place. */
 export class HostServer {
@@ -91,7 +98,7 @@ export class HostServer {
       return
     }
     this.#drop(this.#connection)
-    const connection: Connection = { socket, pid: peer.pid, fdSocket: undefined, nextTag: 1 }
+    const connection: Connection = { socket, pid: peer.pid, fdSocket: undefined, nextTag: 1, open: 0, openBytes: 0 }
     this.#connection = connection
     socket.on('error', () => undefined)
     socket.on('close', () => this.#drop(connection))
@@ -111,7 +118,14 @@ export class HostServer {
     const message = parseLine(line)
     if (message.kind !== 'request') throw new AppError(`unexpected ${message.kind}`, { code: 'port-message' })
     this.#options.onMessage()
-    void this.#answer(connection, message.id, message.op, message.args)
+    connection.open += 1
+    connection.openBytes += line.length
+    if (isFull(connection)) connection.socket.pause()
+    void this.#answer(connection, message.id, message.op, message.args).finally(() => {
+      connection.open -= 1
+      connection.openBytes -= line.length
+      if (connection.socket.isPaused() && !isFull(connection)) connection.socket.resume()
+    })
   }
 
   async #answer(connection: Connection, id: number, op: Operation, args: unknown): Promise<void> {
@@ -124,8 +138,9 @@ export class HostServer {
       writeLine(connection.socket, { id, ok })
     } catch (thrown) {
       this.#options.logger.debug({ op, err: messageOf(thrown) }, 'operation failed')
-      writeLine(connection.socket, { id, error: toPlainError(thrown) })
+      writeLine(connection.socket, { id, error: portError(thrown) })
     }
+    if (connection.socket.writableLength > MAX_UNREAD_BYTES) this.#drop(connection)
   }
 
   /** The server connects its descriptor socket before it says hello, so it waits in the queue already; others' are closed. */
@@ -155,4 +170,8 @@ export class HostServer {
       closeSync(descriptor)
     }
   }
+}
+
+function isFull({ open, openBytes }: Connection): boolean {
+  return open >= MAX_OPEN || openBytes >= MAX_OPEN_BYTES
 }

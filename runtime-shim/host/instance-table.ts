@@ -44,6 +44,8 @@ export class InstanceTable {
   readonly #options: InstanceTableOptions
   readonly #entries = new Map<string, Entry>()
   readonly #prepared = new Map<string, ImageConfig>()
+  readonly #creating = new Set<Promise<void>>()
+  #ending = false
 
   constructor(options: InstanceTableOptions) {
     this.#options = options
@@ -56,7 +58,8 @@ export class InstanceTable {
       const adopted = await this.#recoverOne(found.file)
       if (adopted) continue
       await engine.sweep(found.id, found.directory)
-      rmSync(found.directory, { recursive: true, force: true })
+      if (found.file?.state === 'started') this.#keepOutput(found.file)
+      else rmSync(found.directory, { recursive: true, force: true })
     }
     for (const id of await engine.strays()) {
       if (!this.#entries.has(id)) await engine.sweep(id, join(directory, id))
@@ -73,6 +76,7 @@ export class InstanceTable {
   async create(args: Args<'create'>): Promise<Result<'create'>> {
     const started = performance.now()
     const config = this.#prepared.get(args.digest) ?? (await this.#localConfig(args))
+    if (this.#ending) throw new AppError('the platform ends', { code: 'host-gone', retryable: true })
     const id = this.#options.newId()
     const { registry, repository, digest, owner, graceMs, command, args: argv, ...limits } = args
     const spec: InstanceSpec = {
@@ -96,18 +100,31 @@ export class InstanceTable {
     }
     const entry: Entry = { file, running: undefined, state: 'creating', exit: null, endedAtMs: null }
     this.#entries.set(id, entry)
-    writeInstanceFile(file)
+    const creating = this.#make(entry)
+    this.#creating.add(creating)
     try {
-      this.#attach(entry, await this.#options.engine.create(spec))
+      await creating
+    } finally {
+      this.#creating.delete(creating)
+    }
+    return { id, createMs: performance.now() - started }
+  }
+
+  async #make(entry: Entry): Promise<void> {
+    const { file } = entry
+    const { id, directory } = file.spec
+    try {
+      writeInstanceFile(file)
+      const running = await this.#options.engine.create(file.spec)
+      writeInstanceFile({ ...file, state: 'created' })
+      this.#attach(entry, running)
+      entry.state = 'created'
+      file.state = 'created'
     } catch (thrown) {
       this.#entries.delete(id)
-      await this.#erase(id, spec.directory)
+      await this.#erase(id, directory)
       throw thrown
     }
-    entry.state = 'created'
-    file.state = 'created'
-    writeInstanceFile(file)
-    return { id, createMs: performance.now() - started }
   }
 
   /** May be repeated: a process that runs already is only dialled. */
@@ -191,7 +208,7 @@ export class InstanceTable {
   /** Everything of an ended instance goes, its directory last. */
   async remove(id: string): Promise<void> {
     const entry = this.#entries.get(id)
-    if (entry === undefined) return
+    if (entry === undefined || entry.state === 'creating') return
     await entry.running?.remove()
     await this.#erase(id, entry.file.spec.directory)
     this.#entries.delete(id)
@@ -214,16 +231,27 @@ export class InstanceTable {
   /** Removes ended instances that nobody has fetched the output of for too long. */
   async forgetEnded(nowMs: number): Promise<void> {
     for (const [id, entry] of this.#entries) {
-      if (entry.endedAtMs !== null && nowMs - entry.endedAtMs > KEEP_ENDED_MS) await this.remove(id)
+      if (entry.endedAtMs === null || nowMs - entry.endedAtMs <= KEEP_ENDED_MS) continue
+      // Not asked for again while this goes on; what could not be removed is tried again as much later.
+      entry.endedAtMs = nowMs
+      await this.remove(id).catch((thrown: unknown) => this.#notRemoved(id, thrown))
     }
   }
 
   /** Ends every instance and removes every trace: the platform goes down. */
   async stopAll(graceMs: number): Promise<void> {
+    this.#ending = true
+    await Promise.allSettled(this.#creating)
     await Promise.all(
       [...this.#entries.keys()].map((id) => this.stop(id, graceMs, 'platform ends').catch(() => undefined)),
     )
-    for (const id of [...this.#entries.keys()]) await this.remove(id)
+    for (const id of [...this.#entries.keys()]) {
+      await this.remove(id).catch((thrown: unknown) => this.#notRemoved(id, thrown))
+    }
+  }
+
+  #notRemoved(id: string, thrown: unknown): void {
+    this.#options.logger.error({ instance: id, err: messageOf(thrown) }, 'instance could not be removed')
   }
 
   async #recoverOne(file: InstanceFile | undefined): Promise<boolean> {
@@ -237,6 +265,12 @@ export class InstanceTable {
     this.#attach(entry, running)
     this.#options.logger.info({ instance: file.spec.id, state: entry.state }, 'instance adopted')
     return true
+  }
+
+  /** It ended while there was no supervisor: what it printed last is still to be fetched. */
+  #keepOutput(file: InstanceFile): void {
+    const exit: ExitStatus = { code: 137, signal: null, oom: false }
+    this.#entries.set(file.spec.id, { file, running: undefined, state: 'ended', exit, endedAtMs: Date.now() })
   }
 
   #attach(entry: Entry, running: EngineInstance): void {

@@ -4,7 +4,7 @@ import { identify, isAlive, type Logger, type ProcessIdentity } from '../../comm
 export interface KeeperOptions {
   role: string
   logger: Logger
-  /** Starts a new process. */
+  /** Starts a new process. What it throws is logged, and it is called again as after the death of a process. */
   spawn: () => ChildProcess
   /** Told with each new or adopted process. */
   onStarted: (process: ProcessIdentity) => void
@@ -35,11 +35,18 @@ export class Keeper {
   start(): void {
     if (this.#closed) return
     this.#startedAtMs = Date.now()
-    const child = this.#options.spawn()
+    let child: ChildProcess
+    try {
+      child = this.#options.spawn()
+    } catch (thrown) {
+      this.#gone(undefined, { err: thrown })
+      return
+    }
     const identity = child.pid === undefined ? undefined : identify(child.pid)
-    child.once('error', (err) =>
-      this.#options.logger.error({ role: this.#options.role, err }, 'process cannot be started'),
-    )
+    child.once('error', (err) => {
+      // Without a pid there never was a process, and no `exit` will tell of its end.
+      if (child.pid === undefined) this.#gone(undefined, { err })
+    })
     child.once('exit', (code, signal) => this.#gone(identity, { code, signal }))
     if (identity === undefined) return
     child.unref()

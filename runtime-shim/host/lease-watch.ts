@@ -1,4 +1,4 @@
-import { chownSync, closeSync, fstatSync, ftruncateSync, openSync, readdirSync, readSync, rmSync } from 'node:fs'
+import { chownSync, closeSync, fstatSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf } from '../../common/index.ts'
 import { type CallLease, decodeLeases, LEASE_FILE_BYTES, SLOT_BYTES, usedBytes } from './lease-layout.ts'
@@ -18,8 +18,12 @@ export class LeaseWatch {
   create(generation: number, uid: number, gid: number): string {
     const path = this.#path(generation)
     const fd = openSync(path, 'w', 0o600)
-    ftruncateSync(fd, LEASE_FILE_BYTES)
-    closeSync(fd)
+    try {
+      // Written, not only sized: a full disk must not fail a call at its lease.
+      writeSync(fd, Buffer.alloc(LEASE_FILE_BYTES), 0, LEASE_FILE_BYTES, 0)
+    } finally {
+      closeSync(fd)
+    }
     if (process.getuid?.() === 0) chownSync(path, uid, gid)
     this.#living = generation
     return path

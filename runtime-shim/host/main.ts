@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs'
 import { createLogger, identify, toAppError } from '../../common/index.ts'
 import { makeDataDirectory } from './data-directory.ts'
 import { EXIT_UNUSABLE, parseHostConfig, READINESS_FD, type Readiness } from './host-config.ts'
-import { openEngine } from './open-engine.ts'
+import { type OpenedEngine, openEngine } from './open-engine.ts'
 import { LocalRegistryProcess } from './registry-process.ts'
 import { Supervisor } from './supervisor.ts'
 
@@ -26,9 +26,34 @@ function unusable(thrown: unknown): void {
   tell({ ready: false, message: error.message, code: error.code, ...hint })
 }
 
+let opened: OpenedEngine | undefined
+let started: Supervisor | undefined
+let asked = false
+
+function shutDown(supervisor: Supervisor): void {
+  supervisor.shutDown(GRACE_MS).then(
+    () => process.exit(0),
+    (thrown: unknown) => {
+      logger.error({ err: thrown }, 'shutdown failed')
+      process.exit(1)
+    },
+  )
+}
+
+/** Asked while it starts, it ends when the start is over: what is half made or half taken over could not be ended whole. */
+function end(): void {
+  if (asked && started !== undefined) process.exit(1)
+  asked = true
+  if (started !== undefined) shutDown(started)
+}
+
+process.on('SIGTERM', end)
+process.on('SIGINT', end)
+process.on('SIGHUP', () => undefined)
+
 try {
   const paths = makeDataDirectory(config.dataDirectory)
-  const opened = await openEngine(config, paths, logger)
+  opened = await openEngine(config, paths, logger)
   const supervisor = new Supervisor({
     ...config,
     paths,
@@ -43,26 +68,16 @@ try {
       void supervisor.shutDown(0).finally(() => process.exit(EXIT_UNUSABLE))
     },
   })
-  let ending = false
-  const end = (): void => {
-    if (ending) process.exit(1)
-    ending = true
-    supervisor.shutDown(GRACE_MS).then(
-      () => process.exit(0),
-      (thrown: unknown) => {
-        logger.error({ err: thrown }, 'shutdown failed')
-        process.exit(1)
-      },
-    )
-  }
-  process.on('SIGTERM', end)
-  process.on('SIGINT', end)
-  process.on('SIGHUP', () => undefined)
   await supervisor.start()
-  opened.prepareAhead()
-  logger.info({ engine: config.engine, port: config.port }, 'supervisor started')
+  started = supervisor
+  if (asked) shutDown(supervisor)
+  else {
+    opened.prepareAhead()
+    logger.info({ engine: config.engine, port: config.port }, 'supervisor started')
+  }
 } catch (thrown) {
   logger.fatal({ err: thrown }, 'supervisor cannot start')
+  await opened?.close().catch(() => undefined)
   unusable(thrown)
   process.exit(EXIT_UNUSABLE)
 }

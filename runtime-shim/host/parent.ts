@@ -1,13 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import { join } from 'node:path'
-import { AppError, type DataPaths, isAlive, type ProcessIdentity } from '../../common/index.ts'
+import { AppError, type DataPaths, identify, isAlive, type ProcessIdentity } from '../../common/index.ts'
 import { EXIT_UNUSABLE, type HostConfig, READINESS_FD, type Readiness } from './host-config.ts'
-import { endProcess, signalProcess } from './keeper.ts'
+import { endProcess } from './keeper.ts'
 import { openLog } from './log-file.ts'
 import { readStateFile } from './state-file.ts'
 
 const RESTART_PAUSE_MS = 20
+const MAX_PAUSE_MS = 2_000
+/** A supervisor that lived this long was healthy: the next start waits for nothing. */
+const HEALTHY_MS = 2_000
 const POLL_MS = 100
 /** V8's heap of the supervisor: it holds tables of instances, nothing else. */
 const HEAP_MB = 64
@@ -16,52 +19,76 @@ const HEAP_MB = 64
 export class Parent {
   readonly #config: HostConfig
   readonly #paths: DataPaths
+  readonly #ready = Promise.withResolvers<boolean>()
+  #wasReady = false
   #closed = false
-  #ended: (() => void) | undefined
+  /** The supervisor that this process started; it writes the state file some time after its start. */
+  #child: ChildProcess | undefined
+  #failures = 0
 
   constructor(config: HostConfig, paths: DataPaths) {
     this.#config = config
     this.#paths = paths
   }
 
-  /** Starts the platform; resolves when it answers calls. Throws what the supervisor says it cannot do. */
-  async start(): Promise<void> {
-    const ready = Promise.withResolvers<void>()
-    void this.#keep(ready)
-    await ready.promise
+  /** Starts the platform; true when it answers calls, false when it was closed before. Throws what the supervisor says it cannot do. */
+  async start(): Promise<boolean> {
+    void this.#keep()
+    return this.#ready.promise
   }
 
-  /** Ends the platform and all it started; resolves when nothing of it runs. A second call hurries. */
+  /** Ends the platform and all it started; resolves when nothing of it runs. */
   async close(graceMs: number): Promise<void> {
     this.#closed = true
     const supervisor = this.#supervisor()
-    if (supervisor !== undefined) {
-      if (this.#ended !== undefined) signalProcess(supervisor, 'SIGINT')
-      else await endProcess(supervisor, graceMs)
-    }
-    this.#ended?.()
+    if (supervisor !== undefined) await endProcess(supervisor, graceMs)
   }
 
   /** Ends only this process's watch: supervisor and instances go on (under systemd, a restart of the unit). */
   leave(): void {
     this.#closed = true
+    this.#child?.unref()
+    const pipe = this.#child?.stdio[READINESS_FD]
+    if (pipe !== null && pipe !== undefined) pipe.destroy()
   }
 
   #supervisor(): ProcessIdentity | undefined {
+    if (this.#child?.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null)
+      return identify(this.#child.pid)
     const state = readStateFile(this.#paths)
     return state !== undefined && isAlive(state.supervisor) ? state.supervisor : undefined
   }
 
-  async #keep(ready: PromiseWithResolvers<void>): Promise<void> {
+  /** Only a first supervisor that cannot work here ends this: what runs already is not left alone because the next one fails. */
+  async #keep(): Promise<void> {
     while (!this.#closed) {
-      const living = this.#supervisor()
-      if (living === undefined) await this.#runOne(ready)
-      else {
-        ready.resolve()
-        await this.#outlive(living)
+      const beganMs = performance.now()
+      try {
+        const living = this.#supervisor()
+        if (living === undefined) await this.#runOne()
+        else {
+          this.#isReady()
+          await this.#outlive(living)
+        }
+      } catch (thrown) {
+        this.#cannotStart(thrown)
       }
-      await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE_MS))
+      this.#failures = performance.now() - beganMs > HEALTHY_MS ? 0 : this.#failures + 1
+      const pauseMs = Math.min(MAX_PAUSE_MS, RESTART_PAUSE_MS * 2 ** Math.max(0, this.#failures - 1))
+      await new Promise((resolve) => setTimeout(resolve, pauseMs))
     }
+    this.#ready.resolve(false)
+  }
+
+  #isReady(): void {
+    this.#wasReady = true
+    this.#ready.resolve(true)
+  }
+
+  #cannotStart(why: unknown): void {
+    if (this.#wasReady) return
+    this.#closed = true
+    this.#ready.reject(why)
   }
 
   /** A supervisor that an earlier parent left: its end is seen by polling. */
@@ -69,7 +96,7 @@ export class Parent {
     while (!this.#closed && isAlive(living)) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
 
-  async #runOne(ready: PromiseWithResolvers<void>): Promise<void> {
+  async #runOne(): Promise<void> {
     const logFd = openLog(join(this.#paths.log, 'supervisor.log'))
     const child = spawn(
       process.execPath,
@@ -91,15 +118,16 @@ export class Parent {
       },
     )
     closeSync(logFd)
-    readReadiness(child, ready)
-    const code = await new Promise<number | null>((resolve) => {
-      child.once('exit', resolve)
-      child.once('error', (thrown) => {
-        ready.reject(thrown)
-        resolve(EXIT_UNUSABLE)
-      })
+    this.#child = child
+    readReadiness(child, (readiness) => {
+      if (readiness.ready) this.#isReady()
+      else this.#cannotStart(new AppError(readiness.message, { ...readiness, fault: 'user' }))
     })
-    if (code === EXIT_UNUSABLE) this.#closed = true
+    const code = await new Promise<number | null>((resolve, reject) => {
+      child.once('exit', resolve)
+      child.once('error', reject)
+    })
+    if (code === EXIT_UNUSABLE && !this.#wasReady) this.#closed = true
   }
 }
 
@@ -109,16 +137,14 @@ function passedOn(...names: string[]): Record<string, string> {
   )
 }
 
-function readReadiness(child: ChildProcess, ready: PromiseWithResolvers<void>): void {
+function readReadiness(child: ChildProcess, tell: (readiness: Readiness) => void): void {
   let text = ''
   const pipe = child.stdio[READINESS_FD]
   if (pipe === null || pipe === undefined || !('on' in pipe)) return
   pipe.on('data', (chunk: Buffer) => {
     text = (text + chunk.toString('utf8')).slice(0, 65_536)
     if (!text.includes('\n')) return
-    const message = JSON.parse(text.slice(0, text.indexOf('\n'))) as Readiness
-    if (message.ready) ready.resolve()
-    else ready.reject(new AppError(message.message, { ...message, fault: 'user' }))
+    tell(JSON.parse(text.slice(0, text.indexOf('\n'))) as Readiness)
   })
   pipe.on('error', () => undefined)
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { type DataPaths, type Logger, type ProcessIdentity, writeFileAtomic } from '../../common/index.ts'
 import { LOCAL_REGISTRY_NAMES, registryCommand, registryConfig, waitForRegistry } from '../../registry-auth/index.ts'
 import { confinedCommand, REGISTRY_UID, viewPath } from './confine.ts'
+import { REGISTRY_DATA } from './data-directory.ts'
 import { Keeper } from './keeper.ts'
 import { openLog } from './log-file.ts'
 
@@ -62,7 +63,7 @@ export class LocalRegistryProcess {
     return registryConfig({
       address: '127.0.0.1',
       port: this.#options.port,
-      storageDirectory: join(this.#view, 'data'),
+      storageDirectory: join(this.#view, REGISTRY_DATA),
       realm: this.#realm,
       ...LOCAL_REGISTRY_NAMES,
       caFile: join(this.#view, CA),
@@ -77,8 +78,8 @@ export class LocalRegistryProcess {
     } catch {
       // Not there yet.
     }
-    writeFileAtomic(path, text, 0o600)
-    if (process.getuid?.() === 0) chownSync(path, REGISTRY_UID, REGISTRY_UID)
+    writeFileAtomic(path, text, 0o640)
+    if (process.getuid?.() === 0) chownSync(path, 0, REGISTRY_UID)
     return true
   }
 

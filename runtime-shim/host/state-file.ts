@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { bootId, type DataPaths, errnoOf, type ProcessIdentity, writeFileAtomic } from '../../common/index.ts'
 
 /** `run/supervisor.json`: which processes belong to the platform and where it answers. Read by the CLI, the parent and the next supervisor. */
@@ -18,6 +18,11 @@ export interface StateFile {
 
 export function writeStateFile(paths: DataPaths, state: StateFile): void {
   writeFileAtomic(paths.supervisorFile, JSON.stringify(state), 0o644)
+}
+
+/** The platform has ended: what the next supervisor finds would not be true of anything. */
+export function removeStateFile(paths: DataPaths): void {
+  rmSync(paths.supervisorFile, { force: true })
 }
 
 /** The last supervisor's state, or undefined when there is none of this boot. */

@@ -8,10 +8,8 @@ import {
   identify,
   isAlive,
   type Logger,
-  listenTcp,
   messageOf,
   type ProcessIdentity,
-  syscallErrno,
   takeAbstractLock,
   takeDescriptorFrom,
 } from '../../common/index.ts'
@@ -20,14 +18,16 @@ import { Deadlines } from './deadlines.ts'
 import { makeHandlers } from './handlers.ts'
 import { HostServer } from './host-server.ts'
 import { InstanceTable } from './instance-table.ts'
-import { Keeper } from './keeper.ts'
+import { endProcess, Keeper, signalProcess } from './keeper.ts'
 import { LeaseWatch } from './lease-watch.ts'
+import { assertFree, listen } from './listen.ts'
 import { openLog } from './log-file.ts'
 import type { OpenedEngine } from './open-engine.ts'
+import { readParentFile } from './parent-file.ts'
 import { GATEWAY_FD, type Result, type ServerConfig, SILENCE_MS } from './port.ts'
 import type { LocalRegistryProcess } from './registry-process.ts'
 import { serverView, spawnServer } from './server-process.ts'
-import { readStateFile, type StateFile, writeStateFile } from './state-file.ts'
+import { readStateFile, removeStateFile, type StateFile, writeStateFile } from './state-file.ts'
 
 export interface SupervisorOptions {
   paths: DataPaths
@@ -47,6 +47,11 @@ export interface SupervisorOptions {
   onUnusable: (why: unknown) => void
 }
 
+const LOOPBACK = '127.0.0.1'
+const LOOK_EVERY_MS = SILENCE_MS / 10
+/** A server that has just been started may take this much longer to say its first word, on a busy machine. */
+const START_MS = 15_000
+
 /** Owns sockets, processes and instances; everything it does is small, and everything it owns is found again by the next one. */
 export class Supervisor {
   readonly #options: SupervisorOptions
@@ -59,7 +64,8 @@ export class Supervisor {
   readonly #state: StateFile
   #listener = -1
   #generation: number
-  #heardAtMs = Date.now()
+  #heardAtMs = performance.now()
+  #lookedAtMs = performance.now()
   #watch: NodeJS.Timeout | undefined
 
   constructor(options: SupervisorOptions) {
@@ -84,31 +90,30 @@ export class Supervisor {
     this.#state = this.#initialState()
     this.#registry = options.makeRegistry((registry) => {
       this.#state.registry = registry
-      writeStateFile(paths, this.#state)
+      this.#saveState()
     })
   }
 
   /** Takes over from an earlier supervisor or begins anew. Throws `already-running`, `port-taken`. */
   async start(): Promise<void> {
-    const { paths } = this.#options
+    const { paths, registryPort } = this.#options
     if (!takeAbstractLock(`slipway-${paths.hash}-supervisor`)) {
       throw new AppError(`another supervisor runs on ${paths.root}`, { code: 'already-running', fault: 'user' })
     }
     const before = readStateFile(paths)
-    const oldServer = before?.server != null && isAlive(before.server) ? before.server : undefined
-    this.#listener = oldServer === undefined ? this.#listen() : takeDescriptorFrom(oldServer.pid, GATEWAY_FD)
+    const oldServer = await this.#takeOver(before?.server ?? undefined)
+    const oldRegistry = before?.registry != null && isAlive(before.registry) ? before.registry : undefined
+    if (oldServer === undefined && oldRegistry === undefined) assertFree(LOOPBACK, registryPort, '--registry-port')
     await this.#table.recover()
     await this.#port.listen()
     this.#state.ready = before?.ready === true
-    this.#registry.adopt(before?.registry != null && isAlive(before.registry) ? before.registry : undefined)
+    this.#registry.adopt(oldRegistry)
     if (oldServer === undefined) this.#server.start()
     else {
-      this.#generation = oldServer.generation
-      this.#leases.adopt(oldServer.generation)
       this.#server.adopt(oldServer)
+      this.#heardAtMs = performance.now()
     }
-    this.#heardAtMs = Date.now()
-    this.#watch = setInterval(() => this.#watchServer(), SILENCE_MS / 10)
+    this.#watch = setInterval(() => this.#watchServer(), LOOK_EVERY_MS)
   }
 
   /** Ends everything that the platform started and removes every trace but the data. */
@@ -119,31 +124,35 @@ export class Supervisor {
     await this.#server.close(graceMs)
     if (this.#listener >= 0) closeSync(this.#listener)
     this.#listener = -1
-    await this.#table.stopAll(graceMs)
-    await this.#registry.close()
-    this.#port.close()
-    await this.#options.opened.close()
+    try {
+      await this.#table.stopAll(graceMs)
+    } finally {
+      await this.#registry.close()
+      this.#port.close()
+      await this.#options.opened.close()
+    }
+    removeStateFile(this.#options.paths)
   }
 
-  #listen(): number {
-    const { address, port } = this.#options
-    try {
-      return listenTcp(address, port)
-    } catch (thrown) {
-      const errno = syscallErrno(thrown)
-      if (errno !== 'EADDRINUSE' && errno !== 'EACCES' && errno !== 'EADDRNOTAVAIL') throw thrown
-      const why = {
-        EADDRINUSE: 'is taken by another program',
-        EACCES: 'needs root',
-        EADDRNOTAVAIL: 'is no address here',
-      }[errno]
-      throw new AppError(`${address}:${port} ${why}`, {
-        code: 'port-taken',
-        fault: 'user',
-        hint: `choose another with --port, or end what listens there`,
-        cause: thrown,
-      })
+  /**
+   * The listening socket: that of a living server, which goes on, or a new one. A server that does not give its socket (it ends just now, or
+   * this user may not take it) is ended. The lease file is known before anything else happens: a living server's is not a dead one's.
+   */
+  async #takeOver(before: StateFile['server'] | undefined): Promise<NonNullable<StateFile['server']> | undefined> {
+    if (before != null && isAlive(before)) {
+      try {
+        this.#listener = takeDescriptorFrom(before.pid, GATEWAY_FD)
+        this.#generation = before.generation
+        this.#leases.adopt(before.generation)
+        return before
+      } catch (thrown) {
+        this.#options.logger.warn({ ...before, err: messageOf(thrown) }, 'server does not give its socket')
+        await endProcess(before, 0)
+      }
     }
+    const { address, port } = this.#options
+    this.#listener = listen(address, port, '--port')
+    return undefined
   }
 
   #makePort(): HostServer {
@@ -152,7 +161,7 @@ export class Supervisor {
       socketPath: paths.hostSocket,
       fdSocketPath: paths.hostFdSocket,
       gid: SERVER_UID,
-      isServer: (peer) => peer.pid === this.#server.current?.pid && peer.uid === this.#serverUid(),
+      isServer: (peer) => this.#isServer(peer),
       handlers: makeHandlers({
         table: this.#table,
         engine: opened.engine,
@@ -161,15 +170,20 @@ export class Supervisor {
         onReady: (caPem) => this.#serverReady(caPem),
       }),
       onMessage: () => {
-        this.#heardAtMs = Date.now()
+        this.#heardAtMs = performance.now()
       },
       logger,
     })
   }
 
-  #serverUid(): number {
+  /** Another process of the server's own user is one that an earlier supervisor started and did not live to write down: it is ended. */
+  #isServer({ pid, uid }: { pid: number; uid: number }): boolean {
     const own = process.getuid?.() ?? 0
-    return own === 0 ? SERVER_UID : own
+    if (uid !== (own === 0 ? SERVER_UID : own)) return false
+    if (pid === this.#server.current?.pid) return true
+    const lost = own === 0 ? identify(pid) : undefined
+    if (lost !== undefined) signalProcess(lost, 'SIGKILL')
+    return false
   }
 
   #serverConfig(): ServerConfig {
@@ -180,7 +194,7 @@ export class Supervisor {
       dataRoot: view,
       address,
       port,
-      registryHost: `127.0.0.1:${registryPort}`,
+      registryHost: `${LOOPBACK}:${registryPort}`,
       registryRealm: `http://127.0.0.1:${port}/registry/token`,
       adminTokenSha256: createHash('sha256').update(token).digest('hex'),
       leaseFile: join(view, 'run', `leases-${this.#generation}`),
@@ -191,7 +205,7 @@ export class Supervisor {
 
   #spawnServer() {
     const { paths, codeDirectory } = this.#options
-    this.#generation += 1
+    this.#generation = Math.max(this.#generation, ...this.#leases.generations()) + 1
     this.#leases.create(this.#generation, SERVER_UID, SERVER_UID)
     const logFd = openLog(join(paths.log, 'server.log'))
     const { listener, generation } = { listener: this.#listener, generation: this.#generation }
@@ -203,18 +217,27 @@ export class Supervisor {
   }
 
   #serverStarted(started: ProcessIdentity): void {
-    this.#heardAtMs = Date.now()
+    this.#heardAtMs = performance.now() + START_MS
     this.#state.server = { ...started, generation: this.#generation }
-    writeStateFile(this.#options.paths, this.#state)
+    this.#saveState()
+  }
+
+  /** What cannot be written down (a full disk) is served all the same; only the next supervisor will not know of it. */
+  #saveState(): void {
+    try {
+      writeStateFile(this.#options.paths, this.#state)
+    } catch (thrown) {
+      this.#options.logger.error({ err: messageOf(thrown) }, 'state of the platform could not be written')
+    }
   }
 
   #serverReady(caPem: string): void {
-    const { paths, logger, onReady, onUnusable } = this.#options
+    const { logger, onReady, onUnusable } = this.#options
     this.#registry
       .ensure(caPem)
       .then(() => {
         this.#state.ready = true
-        writeStateFile(paths, this.#state)
+        this.#saveState()
         onReady()
       })
       .catch((thrown: unknown) => {
@@ -223,19 +246,25 @@ export class Supervisor {
       })
   }
 
-  /** A server that says nothing for SILENCE_MS (stopped, or its thread blocked) is dead: its sockets must not wait for it. */
+  /**
+   * A server that says nothing for SILENCE_MS (stopped, or its thread blocked) is dead: its sockets must not wait for it. Where we did not
+   * run ourselves (stopped, or the machine slept), what it said meanwhile is still to be read.
+   */
   #watchServer(): void {
-    if (Date.now() - this.#heardAtMs > SILENCE_MS) {
-      this.#heardAtMs = Date.now()
+    const nowMs = performance.now()
+    if (nowMs - this.#lookedAtMs > SILENCE_MS / 2) this.#heardAtMs = Math.max(this.#heardAtMs, nowMs)
+    this.#lookedAtMs = nowMs
+    if (nowMs - this.#heardAtMs > SILENCE_MS) {
+      this.#heardAtMs = nowMs
       this.#server.kill(`silent for ${SILENCE_MS} ms`)
     }
     this.#table.forgetEnded(Date.now()).catch(() => undefined)
   }
 
   #processes(): Result<'processes'>['processes'] {
-    const { parent, opened } = this.#options
+    const { paths, opened } = this.#options
     const rows: { role: string; pid: number | undefined }[] = [
-      { role: 'parent', pid: parent?.pid },
+      { role: 'parent', pid: readParentFile(paths)?.pid },
       { role: 'supervisor', pid: process.pid },
       { role: 'server', pid: this.#server.current?.pid },
       { role: 'registry', pid: this.#registry.current?.pid },

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
-import { AppError, type PlainError } from '../../common/index.ts'
+import { AppError, type PlainError, toPlainError } from '../../common/index.ts'
 import { EVENT, EVENTS, MAX_LINE_BYTES, OPERATIONS, type Operation, REQUEST, RESPONSE } from './port.ts'
 
 type Checker = { Check(value: unknown): boolean; Errors(value: unknown): { instancePath: string; message: string }[] }
@@ -88,8 +88,39 @@ export function readLines(socket: Socket, onLine: (line: string) => void, onBrok
   })
 }
 
+/**
+ * Throws `port-message` for a message that the other side would have to refuse for its length: it would end the connection, and what was
+ * not answered on one connection is asked again on the next, for ever.
+ */
+export function encodeLine(message: object): string {
+  const line = `${JSON.stringify(message)}\n`
+  const bytes = Buffer.byteLength(line)
+  if (bytes <= MAX_LINE_BYTES) return line
+  throw new AppError(`a message of ${bytes} bytes does not fit the port, which takes ${MAX_LINE_BYTES}`, {
+    code: 'port-message',
+  })
+}
+
 export function writeLine(socket: Socket, message: object): void {
-  if (!socket.destroyed) socket.write(`${JSON.stringify(message)}\n`)
+  if (!socket.destroyed) socket.write(encodeLine(message))
+}
+
+const MAX_MESSAGE = 16_384
+const MAX_HINT = 4_096
+
+/** An error in a form that always fits the port: images and commands of users are quoted in messages. */
+export function portError(thrown: unknown): PlainError {
+  const { hint, ...error } = toPlainError(thrown)
+  const short = { ...error, message: error.message.slice(0, MAX_MESSAGE), details: boundedDetails(error.details) }
+  return hint === undefined ? short : { ...short, hint: hint.slice(0, MAX_HINT) }
+}
+
+function boundedDetails(details: Record<string, unknown>): Record<string, unknown> {
+  try {
+    return JSON.stringify(details).length > MAX_MESSAGE ? {} : details
+  } catch {
+    return {}
+  }
 }
 
 /** The descriptor number of a connected socket (Node keeps it on the handle). */

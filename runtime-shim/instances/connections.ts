@@ -19,6 +19,8 @@ export function isUnsent(thrown: unknown): boolean {
 export function socketOf(descriptor: number): Socket {
   const socket = new Socket({ fd: descriptor, readable: true, writable: true })
   socket.setNoDelay(true)
+  // A function may reset it before anybody uses it; without a listener that would end this process.
+  socket.on('error', () => undefined)
   return socket
 }
 
@@ -52,7 +54,11 @@ export function connectionPool(
   concurrency: number,
 ): Dispatcher {
   let ready = first
-  const readyUntilMs = Date.now() + REUSE_MS
+  // Nobody reads it meanwhile: that the function has closed it would be seen only after the call was written.
+  setTimeout(() => {
+    ready?.destroy()
+    ready = undefined
+  }, REUSE_MS).unref()
   return new Pool('http://function', {
     connections: concurrency,
     pipelining: 1,
@@ -64,12 +70,10 @@ export function connectionPool(
     connect: (_options, callback) => {
       const socket = ready
       ready = undefined
-      if (socket !== undefined && !socket.destroyed && Date.now() < readyUntilMs) {
+      if (socket !== undefined && !socket.destroyed) {
         queueMicrotask(() => callback(null, socket))
         return
       }
-      // Nobody reads it meanwhile: that the function has closed it would be seen only after the call was written.
-      socket?.destroy()
       dial(host, id).then(
         (fresh) => callback(null, fresh),
         (thrown: unknown) => callback(toAppError(thrown), null),

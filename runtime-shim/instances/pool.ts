@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs'
 import type { ColdStart, Version } from '../../api/index.ts'
 import { AppError, type Logger, messageOf } from '../../common/index.ts'
 import { decide } from '../scaling/index.ts'
@@ -9,6 +10,7 @@ import { createInstance, type Phases, type StartContext, startInstance } from '.
 const QUOTA_MB = 128_000
 const MAX_WAITING = 1_000
 const CREATE_AHEAD_MS = 90_000
+const STOP_AGAIN_MS = 10_000
 
 export interface PoolOptions extends StartContext {
   logger: Logger
@@ -52,10 +54,14 @@ export class VersionPool {
     return this.#instances.size === 0 && this.#starting === 0 && this.#creating === 0 && this.#waiters.length === 0
   }
 
-  /** A slot, at once or after a start. Rejects with the start's error, `queue-full`, or the signal's reason. */
+  /** A slot of a warm instance that nobody waits for, if there is one. */
+  takeFree(): Slot | undefined {
+    const warm = this.#waiters.length === 0 ? this.#free() : undefined
+    return warm === undefined ? undefined : this.#take(warm, null)
+  }
+
+  /** A slot after a wait or a start, where `takeFree` gave none. Rejects with the start's error, `queue-full`, or the signal's reason. */
   acquire(signal: AbortSignal): Promise<Slot> {
-    const warm = this.#free()
-    if (warm !== undefined && this.#waiters.length === 0) return Promise.resolve(this.#take(warm, null))
     if (this.#waiters.length >= MAX_WAITING) {
       return Promise.reject(
         new AppError(`more than ${MAX_WAITING} calls wait for ${this.version.function}`, {
@@ -69,12 +75,13 @@ export class VersionPool {
     return this.#wait(signal)
   }
 
-  /** Gives the slot back. `recycle` says why the instance must not be used again. */
-  release(instance: Instance, recycle?: string): void {
+  /** Gives the slot back. `recycle` says why the instance must not be used again; it is asked to end, and killed after `graceMs`. Others' calls in it end first. */
+  release(instance: Instance, recycle?: string, graceMs = 0): void {
     instance.inFlight -= 1
     instance.calls += 1
     instance.idleSinceMs = Date.now()
-    if (recycle !== undefined) this.#end(instance, 0, recycle)
+    if (recycle !== undefined && instance.inFlight > 0) this.drain(instance, recycle)
+    else if (recycle !== undefined) this.#end(instance, graceMs, recycle)
     else if (instance.state === 'draining' && instance.inFlight === 0) this.#stop(instance, this.#graceMs, 'drained')
     this.pump()
   }
@@ -198,6 +205,10 @@ export class VersionPool {
       }
       instance.move('starting')
       const descriptor = await startInstance(this.#options, instance.id, deadlineMs, phases)
+      if (instance.state !== 'starting') {
+        closeSync(descriptor)
+        throw endedAtOnce(instance)
+      }
       instance.connections = this.#connections(instance.id, descriptor)
       instance.move('ready')
       instance.idleSinceMs = Date.now()
@@ -223,9 +234,10 @@ export class VersionPool {
     }
   }
 
-  /** The error goes to all who would have used that instance; with no other start under way, to all who wait. */
+  /** The error goes to all who would have used that instance; with no other instance that will serve them, to all who wait. */
   #startFailed(thrown: unknown): void {
-    const share = this.#starting === 0 ? this.#waiters.length : this.version.settings.concurrency
+    const others = this.#starting > 0 || this.instances.some(({ state }) => state === 'ready')
+    const share = others ? this.version.settings.concurrency : this.#waiters.length
     for (const waiter of this.#waiters.splice(0, share)) waiter.reject(thrown)
   }
 
@@ -271,8 +283,21 @@ export class VersionPool {
   #stop(instance: Instance, graceMs: number, reason: string): void {
     this.#options.host
       .call('stop', { id: instance.id, graceMs, reason: reason.slice(0, 200) })
-      .catch((thrown: unknown) =>
-        this.#options.logger.error({ instance: instance.id, err: messageOf(thrown) }, 'stop failed'),
-      )
+      .catch((thrown: unknown) => {
+        this.#options.logger.error({ instance: instance.id, err: messageOf(thrown) }, 'stop failed')
+        // Nobody else would: until it has ended it counts against maxInstances.
+        setTimeout(() => {
+          if (instance.state !== 'ended') this.#stop(instance, graceMs, reason)
+        }, STOP_AGAIN_MS).unref()
+      })
   }
+}
+
+function endedAtOnce({ id, exit }: Instance): AppError {
+  const how = exit?.oom === true ? 'was killed for memory' : 'ended'
+  return new AppError(`the process of instance ${id} ${how} as soon as it listened`, {
+    code: 'instance-exited',
+    fault: 'user',
+    details: { exit },
+  })
 }

@@ -29,13 +29,18 @@ const OWN_NUMBERS = new Set<unknown>([430, 437, 443])
 function exception(text: string): Failure {
   const value = parseJson(text)
   if (typeof value === 'object' && value !== null && 'errorMessage' in value) {
-    const message = String(value.errorMessage).slice(0, MAX_MESSAGE)
+    const message = textOf(value.errorMessage).slice(0, MAX_MESSAGE)
     const stated = 'statusCode' in value ? value.statusCode : undefined
     const number = OWN_NUMBERS.has(stated) ? Number(stated) : 430
-    const stack = 'stackTrace' in value ? { stackTrace: String(value.stackTrace).slice(0, MAX_MESSAGE) } : {}
+    const stack = 'stackTrace' in value ? { stackTrace: textOf(value.stackTrace).slice(0, MAX_MESSAGE) } : {}
     return { number, message, ...stack }
   }
   return { number: 430, message: text.slice(0, MAX_MESSAGE) || 'user code exception caught' }
+}
+
+/** Any JSON value as text; `String` throws for an object whose `toString` is no function. */
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 /** The body of a failed call, in the shape of scf-contract 1.8. */

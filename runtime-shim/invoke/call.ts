@@ -36,6 +36,8 @@ export interface CallResult<T> {
 const MAX_TRIES = 3
 /** A broken connection is told a moment before the exit of the process that broke it. */
 const EXIT_WAIT_MS = 250
+/** A function whose caller has left sees its connection close before it is ended. */
+const LEFT_GRACE_MS = 100
 
 /**
  * One call from slot to slot: acquire, lease, send, and give back. Only what failed before a byte was sent is tried again.
@@ -52,8 +54,7 @@ export async function runCall<T>(
   for (let tries = 1; ; tries += 1) {
     let slot: Slot
     try {
-      const patience = AbortSignal.timeout((pool.version.settings.initTimeout + 30) * 1_000)
-      slot = await pool.acquire(caller === null ? patience : AbortSignal.any([patience, caller]))
+      slot = pool.takeFree() ?? (await pool.acquire(patience(pool, caller)))
     } catch (thrown) {
       const failure = caller?.aborted === true ? gone() : startFailure(asQueueTimeout(thrown))
       return { outcome: { kind: 'failed', failure }, instance: undefined, coldStart: null, durationMs: 0, startedAtMs }
@@ -73,6 +74,12 @@ export async function runCall<T>(
   }
 }
 
+/** For a call that has to wait. Others do without: each signal is a timer and weak references that the collector meets for minutes. */
+function patience(pool: VersionPool, caller: AbortSignal | null): AbortSignal {
+  const late = AbortSignal.timeout((pool.version.settings.initTimeout + 30) * 1_000)
+  return caller === null ? late : AbortSignal.any([late, caller])
+}
+
 async function runOn<T>(
   context: CallContext,
   pool: VersionPool,
@@ -87,7 +94,15 @@ async function runOn<T>(
   const startedAtMs = Date.now()
   const deadline = new AbortController()
   const timer = setTimeout(() => deadline.abort(deadlineReached()), timeout * 1_000)
-  const lease = context.leases.open({ instance: instance.id, deadlineMs: startedAtMs + timeout * 1_000 })
+  let lease: number
+  try {
+    lease = context.leases.open({ instance: instance.id, deadlineMs: startedAtMs + timeout * 1_000 })
+  } catch (thrown) {
+    clearTimeout(timer)
+    pool.release(instance)
+    const outcome: Tried<T> = { kind: 'failed', failure: startFailure(thrown) }
+    return { outcome, instance, coldStart, durationMs: 0, startedAtMs }
+  }
   context.onCall('started', instance.id, requestId)
   let outcome: Tried<T> | 'unsent'
   try {
@@ -102,7 +117,8 @@ async function runOn<T>(
   context.onCall('ended', instance.id, requestId)
   if (outcome !== 'unsent' && outcome.kind === 'done') await context.refreshStats(instance)
   context.leases.close(lease)
-  pool.release(instance, recycleReason(outcome, pool.version))
+  const left = outcome !== 'unsent' && outcome.kind === 'failed' && outcome.failure.number === 499
+  pool.release(instance, recycleReason(outcome, pool.version), left ? LEFT_GRACE_MS : 0)
   if (outcome === 'unsent') return 'unsent'
   return { outcome, instance, coldStart, durationMs, startedAtMs }
 }
@@ -116,11 +132,17 @@ async function failureOf<T>(
   if (isUnsent(thrown)) return 'unsent'
   const { code } = toAppError(thrown)
   if (code === 'deadline-reached') return { kind: 'failed', failure: timeLimit(timeoutSeconds) }
-  if (caller?.aborted === true) return { kind: 'failed', failure: gone() }
+  if (hasLeft(caller)) return { kind: 'failed', failure: gone() }
   if (code === 'answer-too-large')
     return { kind: 'failed', failure: { number: 407, message: toAppError(thrown).message } }
   const exit = await instance.exitWithin(EXIT_WAIT_MS)
+  // A caller that leaves within its body is seen as a broken body first.
+  if (exit === undefined && hasLeft(caller)) return { kind: 'failed', failure: gone() }
   return { kind: 'failed', failure: brokenConnection(exit, thrown) }
+}
+
+function hasLeft(caller: AbortSignal | null): boolean {
+  return caller?.aborted === true
 }
 
 /** Time limit, a broken connection of a process that lives on, a caller that left. */

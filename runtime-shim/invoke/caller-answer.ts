@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { discardRest } from '../../common/index.ts'
 import { forwardResponseHeaders, forwardTrailers } from './headers.ts'
 
 /** What can be told to wait: undici's controller and node:http's message alike. */
@@ -42,7 +41,6 @@ export class CallerAnswer {
     const trailers = forwardTrailers(rawTrailers)
     if (trailers.length > 0) this.#response.addTrailers(trailers)
     this.#response.end()
-    discardRest(this.#request)
   }
 
   /** A failure of ours. After the head is out the only honest end is a cut: half an answer must not pass for a whole one (runtime-contract G13). */
@@ -60,7 +58,6 @@ export class CallerAnswer {
       'x-request-id': this.#requestId,
     })
     response.end(text)
-    discardRest(this.#request)
   }
 }
 

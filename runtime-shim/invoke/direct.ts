@@ -6,6 +6,9 @@ import { forwardTrailers } from './headers.ts'
 /** A caller that expects 100 is told to go on after so long, whatever the function does (RFC 9110 10.1.1: it need not wait for ever). */
 const CONTINUE_AFTER_MS = 1_000
 
+/** A body that has not begun after so long is waited for by the function, not by us. */
+const FIRST_BYTES_MS = 20
+
 export interface DirectCall {
   request: IncomingMessage
   response: ServerResponse
@@ -16,6 +19,22 @@ export interface DirectCall {
 /** Requests that undici does not send: with `Expect`, with announced trailers, and for `*`. */
 export function needsDirect(request: IncomingMessage, path: string): boolean {
   return path === '*' || expectsContinue(request) || announcesTrailers(request)
+}
+
+/**
+ * Whether the first bytes of the body are here or come within a moment. undici sends a head only together with them: where the caller
+ * waits for the answer before it sends (streaming both ways), neither would ever go on.
+ */
+export async function bodyBegins(request: IncomingMessage): Promise<boolean> {
+  if (request.complete || request.readableLength > 0) return true
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const timer = setTimeout(resolve, FIRST_BYTES_MS, false)
+  const began = (): void => resolve(true)
+  request.once('readable', began).once('close', began)
+  return promise.finally(() => {
+    clearTimeout(timer)
+    request.off('readable', began).off('close', began)
+  })
 }
 
 /**
@@ -42,6 +61,7 @@ export function exchangeDirect(
     relayAnswer(incoming, answer).then(resolve, reject)
   })
   if (expectsContinue(request)) passContinue(outgoing, response)
+  outgoing.flushHeaders()
   sendBody(request, outgoing)
   return promise.finally(() => {
     signal.removeEventListener('abort', onAbort)

@@ -19,7 +19,7 @@ const IDLE_MS = 15_000
 /** The end of a process is told a moment after its connections have ended. */
 const EXIT_WAIT_MS = 250
 
-export interface UpgradeExchange {
+interface UpgradeExchange {
   request: IncomingMessage
   /** Made by the gateway for the caller's bare connection; what is written to it is the answer. */
   response: ServerResponse
@@ -71,7 +71,12 @@ export async function forwardUpgrade(
     const asked = await ask(upstream, { request, headers, path: call.path }, answer, signal)
     if (asked === 'answered') return { kind: 'done', value: { number: 200, message: null } }
     unwatch()
-    accept(response, asked.rawHeaders, requestId)
+    try {
+      accept(response, asked.rawHeaders, requestId)
+    } catch (thrown) {
+      asked.socket.destroy()
+      throw thrown
+    }
     return outcomeOf(await tunnel(caller, asked.socket, { idleMs: IDLE_MS, signal }), instance)
   })
   unwatch()

@@ -2,11 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { Version } from '../../api/index.ts'
+import { discardRest } from '../../common/index.ts'
 import type { Instance, Slot, VersionPool } from '../instances/index.ts'
 import { failureResult } from './answer.ts'
 import { type CallContext, recordOf, runCall, type Tried } from './call.ts'
 import { CallerAnswer } from './caller-answer.ts'
-import { exchangeDirect, needsDirect } from './direct.ts'
+import { bodyBegins, exchangeDirect, needsDirect } from './direct.ts'
 import { forwardRequestHeaders, platformHeaders } from './headers.ts'
 import type { RecordSink, WebCall } from './runtime.ts'
 
@@ -36,7 +37,7 @@ export async function forwardWeb(
   })
   const answer = new CallerAnswer(request, response, call.requestId)
   const send = async ({ instance }: Slot, signal: AbortSignal): Promise<Tried<void>> => {
-    if (direct) {
+    if (direct || !(await bodyBegins(request))) {
       const { path } = call
       await exchangeDirect(await context.dial(instance.id), { request, response, headers, path }, answer, signal)
     } else {
@@ -48,6 +49,7 @@ export async function forwardWeb(
   const { outcome } = result
   const number = outcome.kind === 'done' ? 200 : outcome.failure.number
   if (outcome.kind === 'failed') answer.fail(failureResult(outcome.failure, call.requestId), number, statusOf(number))
+  discardRest(request)
   const { requestId, callerRequestId } = call
   const message = outcome.kind === 'failed' ? outcome.failure.message : null
   sink(recordOf(version, 'web', { requestId, callerRequestId }, result, number, message))

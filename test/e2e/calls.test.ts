@@ -187,7 +187,17 @@ describe('a call that reaches no instance', () => {
 
 describe('deploy', () => {
   it('splits args on blanks and lays variables over those of function.yaml', async () => {
-    await platform.run('deploy', '--image', IMAGE, '--name', 'split', '--args', 'serves  one two', '--env', 'COLOUR=blue')
+    await platform.run(
+      'deploy',
+      '--image',
+      IMAGE,
+      '--name',
+      'split',
+      '--args',
+      'serves  one two',
+      '--env',
+      'COLOUR=blue',
+    )
     expect((await api.call('split', {})).result).toMatchObject({ argv: ['serves', 'one', 'two'], colour: 'blue' })
   })
 

@@ -60,8 +60,9 @@ describe('the processes', () => {
       '700',
       '700',
       '700',
-      '700',
+      '750',
     ])
+    expect(statSync(join(platform.dataDirectory, 'registry')).uid).toBe(0)
     const named = readdirSync(platform.dataDirectory).filter((name) => name.includes('token'))
     expect(named).toEqual(['admin-token'])
   })

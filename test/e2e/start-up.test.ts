@@ -73,17 +73,21 @@ describe('slipway up refuses, in one sentence and leaving nothing,', () => {
     const place = await newPlace()
     const readOnly = join(place.dataDirectory, 'read-only')
     mkdirSync(readOnly)
-    await execa('mount', ['-t', 'tmpfs', '-o', 'ro,size=64k', 'none', readOnly])
+    await execa('mount', ['-t', 'tmpfs', '-o', 'ro,size=4g', 'none', readOnly])
     try {
       const up = place.up({ environment: { SLIPWAY_DATA: join(readOnly, 'data') } })
-      expect(await refusal(up)).toMatch(/data directory .*read-only\/data.*read-only file system/)
+      expect(await refusal(up)).toContain(
+        `data directory: ${readOnly}/data cannot be used: it lies on a read-only file system`,
+      )
       expect(up.stderr).toContain('SLIPWAY_DATA')
     } finally {
       await execa('umount', [readOnly])
     }
     writeFileSync(join(place.dataDirectory, 'file'), '')
     const below = place.up({ environment: { SLIPWAY_DATA: join(place.dataDirectory, 'file/data') } })
-    expect(await refusal(below)).toMatch(/data directory .*file\/data.*a part of the path is a file/)
+    expect(await refusal(below)).toContain(
+      `${place.dataDirectory}/file/data cannot be used: a part of the path is a file`,
+    )
     expect(place.leftovers()).toEqual([])
   })
 
@@ -92,7 +96,9 @@ describe('slipway up refuses, in one sentence and leaving nothing,', () => {
     chownSync(place.dataDirectory, STRANGER, STRANGER)
     const home = { HOME: place.dataDirectory, DOCKER_HOST: `unix://${place.dataDirectory}/docker.sock` }
     const up = place.up({ uid: STRANGER, environment: home })
-    expect(await refusal(up)).toMatch(/this machine cannot run Slipway yet:\n {2}rights: not root: the runc engine needs it/)
+    expect(await refusal(up)).toMatch(
+      /this machine cannot run Slipway yet:\n {2}rights: not root: the runc engine needs it/,
+    )
     expect(up.stderr).toContain('slipway doctor')
     expect((await up.ended).code).toBe(7)
     expect(readdirSync(place.dataDirectory)).toEqual([])
@@ -152,11 +158,16 @@ describe('slipway up', () => {
     expect(place.leftovers()).toEqual([])
   })
 
-  it('whose parent is gone is ended by down alone', async () => {
+  it('asked to keep instances ends alone; down ends what it left, and what a killed platform left', async () => {
     const place = await newPlace()
-    const up = await place.up().ready()
-    up.child.kill('SIGKILL')
-    await up.ended
+    const up = await place.up({ environment: { SLIPWAY_KEEP_INSTANCES: '1' } }).ready()
+    await deployOne(place)
+    up.child.kill('SIGTERM')
+    expect(await up.ended).toEqual({ code: 0, signal: null })
+    expect((await place.run('invoke', 'one', '-d', '{}')).code).toBe(0)
+
+    place.kill('supervisor', 'server')
+    expect(place.leftovers()).not.toEqual([])
     expect(await place.run('down', '-o', 'json')).toMatchObject({ code: 0, stdout: '{"stopped":true}\n' })
     expect(place.leftovers()).toEqual([])
     expect(await place.run('down', '-o', 'json')).toMatchObject({ code: 0, stdout: '{"stopped":false}\n' })
@@ -211,6 +222,8 @@ describe('slipway start', () => {
     expect(second.stderr).toMatch(/✓ Node base image .*made before/)
     const digest = /sha256:[0-9a-f]{64}/
     const line = (up: Up, step: string): string => up.stderr.split('\n').find((text) => text.includes(step)) ?? ''
-    expect(digest.exec(line(second, '✓ deploy by digest'))?.[0]).toBe(digest.exec(line(first, '✓ deploy by digest'))?.[0])
+    expect(digest.exec(line(second, '✓ deploy by digest'))?.[0]).toBe(
+      digest.exec(line(first, '✓ deploy by digest'))?.[0],
+    )
   })
 })

@@ -11,6 +11,12 @@ import { sendRaw } from '../helpers/raw-http.ts'
 const IMAGE = 'default/web'
 const SOON = { timeout: 5_000, interval: 50 }
 
+interface Events {
+  open: Event
+  message: MessageEvent
+  close: CloseEvent
+}
+
 interface Echo {
   method: string
   url: string
@@ -90,13 +96,17 @@ describe('an answer of a web function', () => {
     expect(bodyOf(answer)).toBe('half')
   })
 
-  it('made before the body was read arrives whole, and the connection serves the next request', async () => {
+  it.each([
+    ['read to its end', 100_000],
+    ['sent', 0],
+  ])('made before the body was %s arrives whole, and the connection serves the next request', async (_title, sent) => {
     const upload = Buffer.alloc(3_000_000, 'x')
     const socket = connect(platform.port, '127.0.0.1')
     const answer = collect(socket)
     socket.write(head('POST /early HTTP/1.1', 'web', `Content-Length: ${upload.length}`))
+    socket.write(upload.subarray(0, sent))
     await expect.poll(answer, SOON).toMatch(/^HTTP\/1\.1 413 [^]*too big$/)
-    socket.write(upload)
+    socket.write(upload.subarray(sent))
     socket.write(head('GET /sized HTTP/1.1', 'web', 'Connection: close'))
     await expect.poll(answer, SOON).toMatch(/too bigHTTP\/1\.1 200 [^]*12345$/)
   })
@@ -184,16 +194,25 @@ describe('a WebSocket of a web function', () => {
     await heard(socket, 'open')
     return socket
   }
-  const heard = <K extends keyof WebSocketEventMap>(socket: WebSocket, type: K): Promise<WebSocketEventMap[K]> =>
+  const heard = <K extends keyof Events>(socket: WebSocket, type: K): Promise<Events[K]> =>
     new Promise((resolve, reject) => {
-      socket.addEventListener(type, resolve, { once: true })
-      if (type !== 'error') socket.addEventListener('error', () => reject(new Error('WebSocket error')), { once: true })
+      socket.addEventListener(type, (event) => resolve(event as Events[K]), { once: true })
+      // A WebSocket that closes abnormally tells an error first, then its close.
+      if (type !== 'close') socket.addEventListener('error', () => reject(new Error('WebSocket error')), { once: true })
     })
   const answerTo = async (socket: WebSocket, message: string | Uint8Array<ArrayBuffer>): Promise<unknown> => {
     const answer = heard(socket, 'message')
     socket.send(message)
     return (await answer).data
   }
+
+  // Opened first and looked at last: its 15 s pass beside the other tests.
+  let idle: { beganMs: number; closed: Promise<CloseEvent> }
+  beforeAll(async () => {
+    await api.deploy('idle', IMAGE, { type: 'web', timeout: 30 })
+    const socket = await open('/idle', 'idle')
+    idle = { beganMs: Date.now(), closed: heard(socket, 'close') }
+  })
 
   it('passes messages of every size both ways, and its close code', async () => {
     const socket = await open('/echo')
@@ -214,7 +233,7 @@ describe('a WebSocket of a web function', () => {
     ['a reset', 'reset', 1006, 439],
   ])('is recorded by how it closed: %s', async (_title, order, code, number) => {
     const socket = await open(`/${order.replaceAll(' ', '-')}`)
-    const closed = new Promise<CloseEvent>((resolve) => socket.addEventListener('close', resolve))
+    const closed = heard(socket, 'close')
     socket.send(order)
     expect((await closed).code).toBe(code)
     await expect.poll(() => lastNumber('sockets'), SOON).toBe(number)
@@ -250,7 +269,7 @@ describe('a WebSocket of a web function', () => {
   it('of a process that ends is cut and recorded with its exit', async () => {
     await api.deploy('exits', IMAGE, { type: 'web', timeout: 30 })
     const socket = await open('/exits', 'exits')
-    const closed = new Promise<CloseEvent>((resolve) => socket.addEventListener('close', resolve))
+    const closed = heard(socket, 'close')
     socket.send('exit')
     expect((await closed).code).toBe(1006)
     await expect
@@ -266,12 +285,15 @@ describe('a WebSocket of a web function', () => {
     await expect.poll(() => api.instances('short'), SOON).toEqual([])
   })
 
-  it('without a byte for 15 s is closed: 455', async () => {
-    const socket = await open('/idle')
-    const began = Date.now()
-    expect((await heard(socket, 'close')).code).toBe(1006)
-    expect(Date.now() - began).toBeGreaterThan(14_000)
-    await expect.poll(() => lastNumber('sockets'), SOON).toBe(455)
+  it('lives on when another call of its instance is cut or left by its caller', async () => {
+    await api.deploy('shared', IMAGE, { type: 'web', timeout: 30, concurrency: 3, maxInstances: 1 })
+    const socket = await open('/shared', 'shared')
+    const url = `${platform.url}/web/default/shared`
+    await expect(fetch(`${url}/cut-chunked`).then((response) => response.text())).rejects.toThrow()
+    await expect(fetch(`${url}/watch`, { signal: AbortSignal.timeout(200) })).rejects.toThrow()
+    await expect.poll(() => lastNumber('shared'), SOON).toBe(499)
+    expect(await answerTo(socket, 'still here')).toBe('still here')
+    socket.close()
   })
 
   it('counts against concurrency as long as it is open', async () => {
@@ -314,6 +336,12 @@ describe('a WebSocket of a web function', () => {
     await expect.poll(() => lastNumber('busy'), SOON).toBe(499)
     expect(await answerTo(holder, 'still here')).toBe('still here')
     holder.close()
+  })
+
+  it('without a byte for 15 s is closed: 455', async () => {
+    expect((await idle.closed).code).toBe(1006)
+    expect(Date.now() - idle.beganMs).toBeGreaterThan(14_500)
+    await expect.poll(() => lastNumber('idle'), SOON).toBe(455)
   })
 
   const handshake = (path: string, name = 'sockets'): string =>

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isAlive, type ProcessIdentity, identify } from '../../common/index.ts'
+import { identify, isAlive, type ProcessIdentity } from '../../common/index.ts'
 import { leftoversOf } from './leftovers.ts'
 import { CACHE, freePort, PROJECT, readState, type StateView } from './platform.ts'
 

@@ -242,7 +242,7 @@ describe.skipIf(!canRun)('the content worker', () => {
     if (process.getuid?.() === 0) {
       expect(field('Uid')).toBe('64212\t64212\t64212\t64212')
       expect(['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].map(field)).toEqual(
-        new Array(5).fill('000000008000001b'),
+        Array.from({ length: 5 }, () => '000000008000001b'),
       )
     }
     expect(field('NoNewPrivs')).toBe('1')

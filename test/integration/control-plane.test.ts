@@ -343,11 +343,11 @@ describe('a web call', () => {
     plane.runtime.webHeaders = []
   })
 
-  test('is told to continue by the gateway, once: the function is not asked again', async () => {
+  test('is told to continue by whoever runs the function: the gateway leaves its Expect alone', async () => {
     const head = 'POST / HTTP/1.1\r\nHost: site.default.localhost\r\nConnection: close\r\nContent-Length: 2\r\n'
     const answer = await sendRaw(plane.port, `${head}Expect: 100-continue\r\n\r\nhi`)
-    expect(answer).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 [^]*site POST \/ null hi/)
-    expect(plane.runtime.lastRawHeaders).not.toContain('Expect')
+    expect(answer).toMatch(/^HTTP\/1\.1 200 [^]*site POST \/ null hi/)
+    expect(plane.runtime.lastRawHeaders).toContain('Expect')
     expect(await sendRaw(plane.port, `${head}Expect: tea\r\n\r\nhi`)).toMatch(/^HTTP\/1\.1 417 /)
   })
 
@@ -371,6 +371,28 @@ describe('a web call', () => {
     expect(await send('site.default.localhost', '/socket')).toMatch(/^HTTP\/1\.1 101 /)
     expect(await send('localhost', '/v1/status')).toMatch(/^HTTP\/1\.1 501 [^]*"code":"upgrade-unsupported"/)
     expect(await send('absent.default.localhost', '/')).toMatch(/^HTTP\/1\.1 404 /)
+  })
+
+  test('with a body that breaks its framing is answered at once, in the middle of the call', async () => {
+    const head = 'POST / HTTP/1.1\r\nHost: site.default.localhost\r\nTransfer-Encoding: chunked\r\n\r\n'
+    expect(await sendRaw(plane.port, `${head}3\r\nabc\r\nno size\r\n`)).toMatch(
+      /^HTTP\/1\.1 400 [^]*"code":"request-malformed"/,
+    )
+  })
+
+  test.each([
+    ['with a body', '', 'Content-Length: 2\r\n'],
+    ['with a chunked body', '', 'Transfer-Encoding: chunked\r\n'],
+    [
+      'behind a request that is not answered yet',
+      'POST / HTTP/1.1\r\nHost: site.default.localhost\r\nContent-Length: 2\r\n\r\nhi',
+      '',
+    ],
+  ])('does not switch protocols %s', async (_title, before, field) => {
+    const upgrade = `GET /socket HTTP/1.1\r\nHost: site.default.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${field}\r\n`
+    const answer = await sendRaw(plane.port, before + upgrade)
+    expect(answer).not.toContain('HTTP/1.1 101')
+    expect(answer.slice(answer.lastIndexOf('HTTP/1.1'))).toMatch(/^HTTP\/1\.1 400 [^]*"code":"request-malformed"/)
   })
 })
 

@@ -70,6 +70,33 @@ async function connect(at: string): Promise<HostClient> {
 }
 
 const ID = '0123456789abcdef'
+const digest = `sha256:${'0'.repeat(64)}`
+const prepareArgs = { registry: 'r', repository: 'r', digest, credential: null, timeoutMs: 1 }
+const prepared = {
+  digest,
+  sizeBytes: 1,
+  pulled: false,
+  pullMs: 0,
+  unpackMs: 0,
+  architecture: 'amd64',
+  os: 'linux',
+  user: '',
+  entrypoint: [],
+  cmd: [],
+}
+const createArgs = {
+  registry: 'r',
+  repository: 'r',
+  digest,
+  env: {},
+  memoryBytes: 1,
+  cpus: 1,
+  pids: 64,
+  openFiles: 64,
+  tmpBytes: 1,
+  graceMs: 1,
+  owner: { namespace: 'n', function: 'f', version: 'v', purpose: 'call' },
+}
 
 describe('the port between server and supervisor', () => {
   it('answers an operation and passes a descriptor beside the answer', async () => {
@@ -107,6 +134,54 @@ describe('the port between server and supervisor', () => {
     await listen(at, { rotate: () => ({ rotated: -1 }) })
     const client = await connect(at)
     await expect(client.call('rotate', { id: ID })).rejects.toMatchObject({ code: 'port-message' })
+  })
+
+  it('carries no more of an error than fits, so that what a user wrote cannot break the port', async () => {
+    const at = directory()
+    let hellos = 0
+    await listen(at, {
+      hello: () => {
+        hellos += 1
+        return { version: PORT_VERSION, supervisorPid: process.pid, engine: 'runc', server }
+      },
+      rotate: () => {
+        throw new AppError('m'.repeat(100_000), {
+          code: 'instance-create-failed',
+          details: { big: 'd'.repeat(2_000_000) },
+        })
+      },
+      prepare: () => ({ ...prepared, entrypoint: Array.from({ length: 20 }, () => 'e'.repeat(100_000)) }),
+    })
+    const client = await connect(at)
+    await expect(client.call('rotate', { id: ID })).rejects.toMatchObject({
+      code: 'instance-create-failed',
+      message: 'm'.repeat(16_384),
+      details: {},
+    })
+    await expect(client.call('prepare', prepareArgs)).rejects.toMatchObject({ code: 'port-message' })
+    const command = Array.from({ length: 12 }, () => 'c'.repeat(100_000))
+    await expect(client.call('create', { ...createArgs, command })).rejects.toMatchObject({ code: 'port-message' })
+    await expect(client.call('stop', { id: 'short', graceMs: 0, reason: '' })).rejects.toMatchObject({
+      code: 'port-message',
+    })
+    expect(hellos).toBe(1)
+  })
+
+  it('removes an instance whose creation nobody waits for any more', async () => {
+    const at = directory()
+    const created = Promise.withResolvers<{ id: string; createMs: number }>()
+    const removed = Promise.withResolvers<string>()
+    await listen(at, {
+      create: () => created.promise,
+      remove: ({ id }) => {
+        removed.resolve(id)
+        return {}
+      },
+    })
+    const client = await connect(at)
+    await expect(client.call('create', createArgs, AbortSignal.timeout(20))).rejects.toThrow('timeout')
+    created.resolve({ id: ID, createMs: 1 })
+    expect(await removed.promise).toBe(ID)
   })
 
   it('lets no stranger in', async () => {

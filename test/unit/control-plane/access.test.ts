@@ -26,6 +26,18 @@ test.each([
   expect(access.require('open', header).name).toBe('nobody')
 })
 
+test('a header that was accepted once lets in no other one', () => {
+  const access = new AccessControl(hash('sha256', 'secret'))
+  for (const header of ['', 'Bearer secreT', 'Bearer secret']) {
+    if (header === 'Bearer secret') expect(access.require('view', header).name).toBe('admin')
+    else expect(() => access.require('view', header)).toThrow(expect.objectContaining({ code: 'unauthorized' }))
+  }
+  expect(access.require('view', 'Bearer secret').name).toBe('admin')
+  for (const header of [undefined, '', 'Bearer secreT', 'Bearer secret ', 'Bearer secre']) {
+    expect(() => access.require('view', header)).toThrow(expect.objectContaining({ code: 'unauthorized' }))
+  }
+})
+
 test('a hash that is none is a mistake of the wiring', () => {
   expect(() => new AccessControl('abc')).toThrow('64 hex digits')
 })
