@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { contentLayout } from './layout.ts'
 import type { WorkerSettings } from './worker-protocol.ts'
 
 /** A user without a name: nothing on the machine belongs to it. */
@@ -12,7 +13,7 @@ const MAX_HEAP_MB = 1024
  * and processes of root stay closed. At nice 10, so that unpacking never takes a core from a running function.
  */
 export function workerCommand(settings: WorkerSettings): string[] {
-  const cache = `NODE_COMPILE_CACHE=${join(settings.directory, 'compile-cache')}`
+  const cache = `NODE_COMPILE_CACHE=${contentLayout(settings.directory).compileCache}`
   const node = [
     'env',
     cache,

@@ -40,6 +40,9 @@ export function parseHostConfig(text: string | undefined): HostConfig {
 /** Exit code of a supervisor that cannot work here whatever is tried: its parent does not start another. */
 export const EXIT_UNUSABLE = 78
 
+/** Exit code of a supervisor that found another one, which its dead parent left starting or ending: the parent looks again. */
+export const EXIT_NOT_ALONE = 75
+
 /** What the supervisor writes once on READINESS_FD. */
 export type Readiness = { ready: true } | { ready: false; message: string; hint?: string; code: string }
 export const READINESS_FD = 3

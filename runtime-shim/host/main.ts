@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs'
-import { createLogger, identify, toAppError } from '../../common/index.ts'
+import { createLogger, identify, takeAbstractLock, toAppError } from '../../common/index.ts'
 import { makeDataDirectory } from './data-directory.ts'
-import { EXIT_UNUSABLE, parseHostConfig, READINESS_FD, type Readiness } from './host-config.ts'
+import { EXIT_NOT_ALONE, EXIT_UNUSABLE, parseHostConfig, READINESS_FD, type Readiness } from './host-config.ts'
 import { type OpenedEngine, openEngine } from './open-engine.ts'
 import { LocalRegistryProcess } from './registry-process.ts'
 import { Supervisor } from './supervisor.ts'
@@ -53,6 +53,10 @@ process.on('SIGHUP', () => undefined)
 
 try {
   const paths = makeDataDirectory(config.dataDirectory)
+  if (!takeAbstractLock(`slipway-${paths.hash}-supervisor`)) {
+    logger.warn('another supervisor runs')
+    process.exit(EXIT_NOT_ALONE)
+  }
   opened = await openEngine(config, paths, logger)
   const supervisor = new Supervisor({
     ...config,

@@ -12,6 +12,7 @@ const MAX_PAUSE_MS = 2_000
 /** A supervisor that lived this long was healthy: the next start waits for nothing. */
 const HEALTHY_MS = 2_000
 const POLL_MS = 100
+const LAST_WORDS_MS = 200
 /** V8's heap of the supervisor: it holds tables of instances, nothing else. */
 const HEAP_MB = 64
 
@@ -127,7 +128,11 @@ export class Parent {
       child.once('exit', resolve)
       child.once('error', reject)
     })
-    if (code === EXIT_UNUSABLE && !this.#wasReady) this.#closed = true
+    if (code !== EXIT_UNUSABLE || this.#wasReady) return
+    // What it said may be read a moment after its end is seen.
+    await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))
+    const hint = `look at supervisor.log in ${this.#paths.log}`
+    this.#cannotStart(new AppError('the supervisor ended without saying why', { code: 'internal', hint }))
   }
 }
 

@@ -10,7 +10,6 @@ import {
   type Logger,
   messageOf,
   type ProcessIdentity,
-  takeAbstractLock,
   takeDescriptorFrom,
 } from '../../common/index.ts'
 import { SERVER_UID } from './confine.ts'
@@ -94,12 +93,9 @@ export class Supervisor {
     })
   }
 
-  /** Takes over from an earlier supervisor or begins anew. Throws `already-running`, `port-taken`. */
+  /** Takes over from an earlier supervisor or begins anew. Throws `port-taken`. */
   async start(): Promise<void> {
     const { paths, registryPort } = this.#options
-    if (!takeAbstractLock(`slipway-${paths.hash}-supervisor`)) {
-      throw new AppError(`another supervisor runs on ${paths.root}`, { code: 'already-running', fault: 'user' })
-    }
     const before = readStateFile(paths)
     const oldServer = await this.#takeOver(before?.server ?? undefined)
     const oldRegistry = before?.registry != null && isAlive(before.registry) ? before.registry : undefined

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,7 +36,6 @@ describe('npm start', () => {
     // `bootstrap.mjs` takes the packages for installed when they are those of this lock file.
     const stamp = join(clone, 'node_modules/.slipway-lock')
     rmSync(stamp, { force: true })
-    const { createHash } = await import('node:crypto')
     const lock = readFileSync(join(clone, 'package-lock.json'))
     writeFileSync(stamp, createHash('sha256').update(lock).digest('hex'))
 

@@ -82,6 +82,7 @@ export class ContentHarness {
   async close(): Promise<void> {
     await Promise.all(this.#stores.map((store) => store.close()))
     await this.#server?.close()
-    rmSync(this.scratch, { recursive: true, force: true })
+    // a killed process's worker may still be ending
+    rmSync(this.scratch, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
   }
 }
