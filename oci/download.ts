@@ -75,6 +75,7 @@ async function requestBlob(
   })
   const wrong = wrongLength(response, blob, offset)
   if (wrong === undefined) return response
+  response.body.on('error', () => undefined) // its end by us is no error of anybody
   response.body.destroy()
   throw new AppError(`${what} failed: ${transport.registry} ${wrong}`, {
     code: 'digest-mismatch',

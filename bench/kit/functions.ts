@@ -13,6 +13,7 @@ export interface InstanceView {
 export interface Invocation {
   statusCode: number
   result: unknown
+  durationMs: number
   coldStart: { totalMs: number; phases: Record<string, number> } | null
 }
 

@@ -135,7 +135,9 @@ describe('the main path', () => {
     expect(body).toMatchObject({ statusCode: 433, result: { errorMessage: 'Invoking task timed out after 1 seconds' } })
     expect(Date.now() - began).toBeLessThan(10_000)
     await expect
-      .poll(async () => (await platform.cli<{ instances: unknown[] }>('instances', 'list', 'slow')).instances)
+      .poll(async () => (await platform.cli<{ instances: unknown[] }>('instances', 'list', 'slow')).instances, {
+        timeout: 15_000,
+      })
       .toEqual([])
   })
 

@@ -198,7 +198,7 @@ describe('an event call', () => {
     expect(violationsOf(ROUTES.invoke.answer.schema, result)).toEqual([])
     expect(response.headers.get('x-slipway-status')).toBe('200')
     expect(response.headers.get('x-request-id')).toBe(result.requestId)
-    expect(result.requestId).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+    expect(result.requestId).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
     expect(plane.runtime.events.at(-1)?.callerRequestId).toBe('mine')
     expect(response.headers.get('server-timing')).toBeNull()
   })
