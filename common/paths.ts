@@ -13,6 +13,9 @@ export interface DataPaths {
   hostFdSocket: string
   parentFile: string
   supervisorFile: string
+  /** Locks: one parent, one supervisor for each data directory. */
+  parentLock: string
+  supervisorLock: string
   instances: string
   /** Layers and blobs (root only). */
   content: string
@@ -39,6 +42,8 @@ export function dataPaths(root: string): DataPaths {
     hostFdSocket: join(run, 'host-fd.sock'),
     parentFile: join(run, 'parent.json'),
     supervisorFile: join(run, 'supervisor.json'),
+    parentLock: join(run, 'parent.lock'),
+    supervisorLock: join(run, 'supervisor.lock'),
     instances: join(run, 'instances'),
     content: join(real, 'content'),
     server,

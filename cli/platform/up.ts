@@ -1,4 +1,4 @@
-import { AppError, type DataPaths, isAlive, takeAbstractLock } from '../../common/index.ts'
+import { AppError, type DataPaths, isAlive, takeRunLock } from '../../common/index.ts'
 import {
   type HostConfig,
   makeDataDirectory,
@@ -58,7 +58,7 @@ export async function up(options: UpOptions): Promise<number> {
 
 /** One parent for a data directory; it may go on with the supervisor that an earlier one left, as that one was started. */
 function claim(paths: DataPaths, options: UpOptions): void {
-  if (!takeAbstractLock(`slipway-${paths.hash}-parent`)) {
+  if (!takeRunLock(paths.parentLock)) {
     throw new AppError(`Slipway runs already on ${paths.root}`, {
       code: 'already-running',
       fault: 'user',

@@ -136,14 +136,3 @@ export function listenerCredentials(path: string): PeerCredentials {
     closeSync(fd)
   }
 }
-
-/** A name in the abstract namespace that lives exactly as long as this process: a run lock that cannot go stale. False when it is taken. */
-export function takeAbstractLock(name: string): boolean {
-  const fd = check(c.socket(AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0), 'socket', 'unix')
-  const address = unixAddress(`\0${name}`)
-  if (Number(c.bind(fd, address, address.length)) === 0) return true
-  const errno = lastErrno()
-  closeSync(fd)
-  if (errno === 'EADDRINUSE') return false
-  throw new AppError(`bind of lock ${name} failed: ${errno}`, { code: 'syscall-failed', details: { errno } })
-}

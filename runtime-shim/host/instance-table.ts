@@ -249,9 +249,9 @@ export class InstanceTable {
     await Promise.all(
       [...this.#entries.keys()].map((id) => this.stop(id, graceMs, 'platform ends').catch(() => undefined)),
     )
-    for (const id of [...this.#entries.keys()]) {
-      await this.remove(id).catch((thrown: unknown) => this.#notRemoved(id, thrown))
-    }
+    await Promise.all(
+      [...this.#entries.keys()].map((id) => this.remove(id).catch((thrown: unknown) => this.#notRemoved(id, thrown))),
+    )
   }
 
   #notRemoved(id: string, thrown: unknown): void {

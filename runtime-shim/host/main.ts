@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import { createLogger, identify, takeAbstractLock, toAppError } from '../../common/index.ts'
+import { createLogger, identify, takeRunLock, toAppError } from '../../common/index.ts'
 import { makeDataDirectory } from './data-directory.ts'
 import { EXIT_NOT_ALONE, EXIT_UNUSABLE, parseHostConfig, READINESS_FD, type Readiness } from './host-config.ts'
 import { type OpenedEngine, openEngine } from './open-engine.ts'
@@ -53,7 +53,7 @@ process.on('SIGHUP', () => undefined)
 
 try {
   const paths = makeDataDirectory(config.dataDirectory)
-  if (!takeAbstractLock(`slipway-${paths.hash}-supervisor`)) {
+  if (!takeRunLock(paths.supervisorLock)) {
     logger.warn('another supervisor runs')
     process.exit(EXIT_NOT_ALONE)
   }
