@@ -101,6 +101,8 @@ function completion(root: string, packages: readonly string[]): LayerEntry[] {
     ...missing.map((path): LayerEntry => ({ kind: 'directory', path, mode: path === 'tmp' ? 0o1777 : 0o755 })),
     text('etc/passwd', 'root:x:0:0:root:/root:/bin/bash\nqcloud:x:1000:1000:function:/home/qcloud:/bin/bash\n'),
     text('etc/group', 'root:x:0:\nqcloud:x:1000:\n'),
+    // Without it, the first date that Node prints makes it compare every file of zoneinfo with what is not there: 25 ms of each cold start.
+    { kind: 'symlink', path: 'etc/localtime', target: '/usr/share/zoneinfo/Etc/UTC' },
     text('etc/nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files dns\n'),
     text('etc/ssl/certs/ca-certificates.crt', certificates(join(root, 'usr/share/ca-certificates/mozilla'))),
     { kind: 'directory', path: 'home/qcloud', uid: 1000, gid: 1000 },

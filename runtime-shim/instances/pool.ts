@@ -10,6 +10,9 @@ import { createInstance, type Phases, type StartContext, startInstance } from '.
 const QUOTA_MB = 128_000
 const MAX_WAITING = 1_000
 const CREATE_AHEAD_MS = 90_000
+/** A start and the call that waited for it have the processors to themselves: what it took from `prewarm` is made good after it. */
+const CREATE_AFTER_START_MS = 200
+const CREATE_AFTER_FAILURE_MS = 10_000
 const STOP_AGAIN_MS = 10_000
 
 export interface PoolOptions extends StartContext {
@@ -39,7 +42,7 @@ export class VersionPool {
   #starting = 0
   #creating = 0
   #retired = false
-  #createPausedUntilMs = 0
+  #creationPause: NodeJS.Timeout | undefined
 
   constructor(version: Version, options: PoolOptions) {
     this.version = version
@@ -158,7 +161,7 @@ export class VersionPool {
       },
     )
     for (let n = 0; n < decision.start; n += 1) void this.#startOne()
-    if (Date.now() < this.#createPausedUntilMs) return
+    if (this.#starting > 0 || this.#creationPause !== undefined) return
     for (let n = 0; n < decision.create; n += 1) void this.#createOne()
   }
 
@@ -220,6 +223,7 @@ export class VersionPool {
         this.#end(instance, 0, `start failed: ${messageOf(thrown)}`)
       this.#startFailed(thrown)
     }
+    this.#pauseCreation(CREATE_AFTER_START_MS)
     this.pump()
   }
 
@@ -248,11 +252,18 @@ export class VersionPool {
       this.#add(id, 'prewarm')
     } catch (thrown) {
       this.#options.logger.warn({ function: this.version.function, err: messageOf(thrown) }, 'prewarm failed')
-      this.#createPausedUntilMs = Date.now() + 10_000
+      this.#pauseCreation(CREATE_AFTER_FAILURE_MS)
     } finally {
       this.#creating -= 1
     }
     this.pump()
+  }
+
+  #pauseCreation(ms: number): void {
+    this.#creationPause ??= setTimeout(() => {
+      this.#creationPause = undefined
+      this.pump()
+    }, ms).unref()
   }
 
   /** A reconciliation may have seen the instance before the answer that names it was read: then it is in the pool already. */

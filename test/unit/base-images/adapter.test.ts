@@ -171,7 +171,7 @@ describe('a call that fails', () => {
       stackTrace: expect.stringMatching(/^TypeError: no good\n {4}at .*index\.js:1/),
       statusCode: 430,
     })
-    expect(adapter.stderr()).toContain('TypeError: no good')
+    await expect.poll(() => adapter.stderr()).toContain('TypeError: no good')
     expect((await invoke(adapter, {})).value).toBe(1)
   })
 
