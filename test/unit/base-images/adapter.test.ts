@@ -204,7 +204,7 @@ describe('a call that fails', () => {
     expect({ status, number: failure(value).statusCode }).toEqual({ status: 500, number })
     expect(failure(value).errorMessage).toMatch(message)
     expect(await adapter.exited).toBe(1)
-    expect(adapter.stderr()).not.toBe('')
+    await expect.poll(() => adapter.stderr()).not.toBe('')
   })
 
   it('is any other path or method: 404', async () => {
