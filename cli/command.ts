@@ -97,6 +97,17 @@ export function expectPositionals(positionals: readonly string[], names: readonl
   if (extra !== undefined) throw usageError(`"${extra}" is one argument too many`)
 }
 
+/** The one function that a command is about, `NAME` in a namespace. Throws `usage`. */
+export function functionNamed(
+  context: Context,
+  namespace: string | undefined,
+  positionals: readonly string[],
+): { namespace: string; name: string } {
+  expectPositionals(positionals, ['NAME'])
+  const [name = ''] = positionals
+  return { namespace: namespaceOf(context, namespace), name }
+}
+
 export function usageError(message: string): AppError {
   return new AppError(message, { code: 'usage', fault: 'user', hint: 'add --help for what it takes' })
 }

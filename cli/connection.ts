@@ -19,10 +19,15 @@ export function findConnection(env: NodeJS.ProcessEnv): Connection {
   return { url, token: env['SLIPWAY_TOKEN'] || localToken(env) }
 }
 
+/** The data directory of this user, whether it exists or not. */
+export function dataDirectoryOf(env: NodeJS.ProcessEnv): string {
+  return defaultDataDirectory(env, process.getuid?.() ?? -1, homedir())
+}
+
 /** The data directory that the CLI looks into; undefined when it does not exist. */
 export function localPaths(env: NodeJS.ProcessEnv): DataPaths | undefined {
   try {
-    return dataPaths(defaultDataDirectory(env, process.getuid?.() ?? -1, homedir()))
+    return dataPaths(dataDirectoryOf(env))
   } catch (thrown) {
     if (errnoOf(thrown) === 'ENOENT') return undefined
     throw thrown

@@ -55,6 +55,11 @@ export function dataPaths(root: string): DataPaths {
   }
 }
 
+/** The socket of the Docker Engine that the environment asks for. */
+export function dockerSocketPath(env: NodeJS.ProcessEnv): string {
+  return env['DOCKER_HOST']?.replace(/^unix:\/\//, '') ?? '/var/run/docker.sock'
+}
+
 /** The data directory that the environment asks for: `$SLIPWAY_DATA`, else the place of the user. */
 export function defaultDataDirectory(env: NodeJS.ProcessEnv, uid: number, home: string): string {
   const named = env['SLIPWAY_DATA']

@@ -3,7 +3,15 @@ import type { InvocationResult, Version } from '../api/index.ts'
 import { type Logger, messageOf } from '../common/index.ts'
 import type { HostClient } from './host/host-client.ts'
 import type { InstanceInfo } from './host/port.ts'
-import { dial, type ExitInfo, type InstallationIdentity, Instance, LeaseFile, VersionPool } from './instances/index.ts'
+import {
+  dial,
+  type ExitInfo,
+  type InstallationIdentity,
+  Instance,
+  LeaseFile,
+  STOP_GRACE_MS,
+  VersionPool,
+} from './instances/index.ts'
 import type { CallContext } from './invoke/call.ts'
 import { invokeEvent } from './invoke/event.ts'
 import type { EventCall, InstanceView, PullCredentials, RecordSink, Runtime, WebCall } from './invoke/runtime.ts'
@@ -238,7 +246,7 @@ export class FunctionRuntime implements Runtime {
   #endForeign(info: InstanceInfo): void {
     if (info.leasedUntilMs !== null && info.leasedUntilMs > Date.now()) return
     this.#options.host
-      .call('stop', { id: info.id, graceMs: 2_000, reason: 'not needed after restart' })
+      .call('stop', { id: info.id, graceMs: STOP_GRACE_MS, reason: 'not needed after restart' })
       .catch((thrown: unknown) =>
         this.#options.logger.error({ instance: info.id, err: messageOf(thrown) }, 'stop failed'),
       )

@@ -1,6 +1,6 @@
-import { homedir } from 'node:os'
-import { defaultDataDirectory } from '../../common/index.ts'
+import { dockerSocketPath } from '../../common/index.ts'
 import { defineCommand, expectPositionals } from '../command.ts'
+import { dataDirectoryOf } from '../connection.ts'
 import { table } from '../output.ts'
 import { examine, examineEngines } from '../platform/index.ts'
 import { engineName } from './up.ts'
@@ -11,9 +11,11 @@ export const doctor = defineCommand({
   options: { engine: { placeholder: 'runc|docker', description: 'for which engine (default runc)' } },
   run: async (context, values, positionals) => {
     expectPositionals(positionals, [])
-    const directory = defaultDataDirectory(context.env, process.getuid?.() ?? -1, homedir())
-    const socket = context.env['DOCKER_HOST']?.replace(/^unix:\/\//, '') ?? '/var/run/docker.sock'
-    const checks = [...examine(directory, engineName(values.engine)), ...(await examineEngines(socket))]
+    const directory = dataDirectoryOf(context.env)
+    const checks = [
+      ...examine(directory, engineName(values.engine)),
+      ...(await examineEngines(dockerSocketPath(context.env))),
+    ]
     const fit = checks.every(({ state }) => state !== 'error')
     const rows = checks.map(({ state, name, message, hint }) => [
       { ok: '✓', warning: '!', error: '✗' }[state],

@@ -1,6 +1,5 @@
-import { homedir } from 'node:os'
-import { defaultDataDirectory } from '../../common/index.ts'
 import { defineCommand, expectPositionals } from '../command.ts'
+import { dataDirectoryOf } from '../connection.ts'
 import { down as runDown } from '../platform/index.ts'
 
 export const down = defineCommand({
@@ -9,7 +8,7 @@ export const down = defineCommand({
   options: {},
   run: async (context, _values, positionals) => {
     expectPositionals(positionals, [])
-    const directory = defaultDataDirectory(context.env, process.getuid?.() ?? -1, homedir())
+    const directory = dataDirectoryOf(context.env)
     const stopped = await runDown(directory)
     context.output.result({ stopped }, stopped ? 'stopped' : `nothing runs on ${directory}`)
     return 0

@@ -1,5 +1,5 @@
 import type { FunctionView } from '../../api/index.ts'
-import { defineCommand, expectPositionals, NAMESPACE_OPTION, namespaceOf } from '../command.ts'
+import { defineCommand, expectPositionals, functionNamed, NAMESPACE_OPTION, namespaceOf } from '../command.ts'
 import { duration, table } from '../output.ts'
 
 export const list = defineCommand({
@@ -27,9 +27,7 @@ export const get = defineCommand({
   usage: 'NAME',
   options: NAMESPACE_OPTION,
   async run(context, values, positionals) {
-    expectPositionals(positionals, ['NAME'])
-    const [name = ''] = positionals
-    const namespace = namespaceOf(context, values.namespace)
+    const { namespace, name } = functionNamed(context, values.namespace, positionals)
     const view = await context.api().call('getFunction', { params: { namespace, name } })
     context.output.result(view, describe(view))
     context.output.next(nextCall(view))
@@ -41,9 +39,7 @@ export const remove = defineCommand({
   usage: 'NAME',
   options: NAMESPACE_OPTION,
   async run(context, values, positionals) {
-    expectPositionals(positionals, ['NAME'])
-    const [name = ''] = positionals
-    const namespace = namespaceOf(context, values.namespace)
+    const { namespace, name } = functionNamed(context, values.namespace, positionals)
     const view = await context.api().call('deleteFunction', { params: { namespace, name } })
     context.output.result(view, `deleted ${namespace}/${name}`)
     context.output.next(`the image stays in the registry: slipway deploy --image ${view.imageReference}`)

@@ -1,13 +1,11 @@
-import { defineCommand, expectPositionals, NAMESPACE_OPTION, namespaceOf } from '../command.ts'
+import { defineCommand, expectPositionals, functionNamed, NAMESPACE_OPTION, namespaceOf } from '../command.ts'
 import { duration, megabytes, table } from '../output.ts'
 
 export const list = defineCommand({
   usage: 'NAME',
   options: NAMESPACE_OPTION,
   async run(context, values, positionals) {
-    expectPositionals(positionals, ['NAME'])
-    const [name = ''] = positionals
-    const namespace = namespaceOf(context, values.namespace)
+    const { namespace, name } = functionNamed(context, values.namespace, positionals)
     const answer = await context.api().call('listInstances', { params: { namespace, name } })
     const rows = answer.instances.map((instance) => [
       instance.id,

@@ -1,14 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { InvocationResult } from '../../api/index.ts'
-import {
-  type Context,
-  defineCommand,
-  expectPositionals,
-  NAMESPACE_OPTION,
-  namespaceOf,
-  usageError,
-} from '../command.ts'
+import { type Context, defineCommand, functionNamed, NAMESPACE_OPTION, usageError } from '../command.ts'
 import { EXIT_CODES } from '../exit-codes.ts'
 import { duration, megabytes } from '../output.ts'
 
@@ -24,9 +17,7 @@ export const invoke = defineCommand({
     ...NAMESPACE_OPTION,
   },
   async run(context, values, positionals) {
-    expectPositionals(positionals, ['NAME'])
-    const [name = ''] = positionals
-    const namespace = namespaceOf(context, values.namespace)
+    const { namespace, name } = functionNamed(context, values.namespace, positionals)
     const event = await readEvent(context, values.data ?? '{}')
     const query = {
       ...(values.qualifier === undefined ? {} : { qualifier: values.qualifier }),

@@ -1,6 +1,5 @@
-import { homedir } from 'node:os'
-import { defaultDataDirectory } from '../../common/index.ts'
 import { defineCommand, expectPositionals, usageError } from '../command.ts'
+import { dataDirectoryOf } from '../connection.ts'
 import { type EngineName, up as runUp } from '../platform/index.ts'
 
 /** Options of `up` and `start`. */
@@ -32,7 +31,7 @@ export interface UpValues {
 /** The options of `up` from the command line. Throws `usage`. */
 export function readUpValues(values: UpValues, env: NodeJS.ProcessEnv) {
   return {
-    dataDirectory: defaultDataDirectory(env, process.getuid?.() ?? -1, homedir()),
+    dataDirectory: dataDirectoryOf(env),
     address: '127.0.0.1',
     port: wholeNumber('--port', values.port, 8080, 1, 65535),
     registryPort: wholeNumber('--registry-port', values['registry-port'], 5000, 1, 65535),

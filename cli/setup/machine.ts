@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
 import { release } from 'node:os'
 import { dirname } from 'node:path'
-import { errnoOf } from '../../common/index.ts'
+import { dockerSocketPath, errnoOf } from '../../common/index.ts'
 
 /** What the checks look at: read once, so that the decisions are pure. */
 export interface Machine {
@@ -38,7 +38,7 @@ export function readMachine(dataDirectory: string, missing: string[]): Machine {
     dataDirectory,
     dataProblem: writingProblem(existing),
     nowMs: Date.now(),
-    dockerSocket: existsSync(process.env['DOCKER_HOST']?.replace(/^unix:\/\//, '') ?? '/var/run/docker.sock'),
+    dockerSocket: existsSync(dockerSocketPath(process.env)),
     missing,
   }
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import type { DataPaths, Logger } from '../../common/index.ts'
+import { type DataPaths, dockerSocketPath, type Logger } from '../../common/index.ts'
 import type { Engine } from '../engines/engine.ts'
 import type { HostConfig } from './host-config.ts'
 
@@ -27,12 +27,11 @@ export async function openEngine(config: HostConfig, paths: DataPaths, logger: L
 
 async function openDocker(paths: DataPaths, logger: Logger): Promise<OpenedEngine> {
   const { openDockerEngine } = await import('../engines/docker.ts')
-  const socket = process.env['DOCKER_HOST']?.replace(/^unix:\/\//, '')
   const engine = await openDockerEngine({
     hash: paths.hash,
     workDirectory: join(paths.cache, 'docker'),
     log: logger,
-    ...(socket === undefined ? {} : { socketPath: socket }),
+    socketPath: dockerSocketPath(process.env),
   })
   return {
     engine,

@@ -191,7 +191,7 @@ export class Supervisor {
       address,
       port,
       registryHost: `${LOOPBACK}:${registryPort}`,
-      registryRealm: `http://127.0.0.1:${port}/registry/token`,
+      registryRealm: `http://${LOOPBACK}:${port}/registry/token`,
       adminTokenSha256: createHash('sha256').update(token).digest('hex'),
       leaseFile: join(view, 'run', `leases-${this.#generation}`),
       identity,
@@ -204,9 +204,15 @@ export class Supervisor {
     this.#generation = Math.max(this.#generation, ...this.#leases.generations()) + 1
     this.#leases.create(this.#generation, SERVER_UID, SERVER_UID)
     const logFd = openLog(join(paths.log, 'server.log'))
-    const { listener, generation } = { listener: this.#listener, generation: this.#generation }
     try {
-      return spawnServer({ paths, codeDirectory, listener, generation, logFd, env: logLevel() })
+      return spawnServer({
+        paths,
+        codeDirectory,
+        listener: this.#listener,
+        generation: this.#generation,
+        logFd,
+        env: logLevel(),
+      })
     } finally {
       closeSync(logFd)
     }

@@ -1,5 +1,6 @@
 export { dial, isUnsent } from './connections.ts'
 export { type ExitInfo, Instance, type InstanceState } from './instance.ts'
 export { LeaseFile } from './lease-file.ts'
+export { STOP_GRACE_MS } from './limits.ts'
 export { type PoolOptions, type Slot, VersionPool } from './pool.ts'
 export type { InstallationIdentity } from './start.ts'

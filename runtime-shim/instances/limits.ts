@@ -1,3 +1,6 @@
+/** Between SIGTERM (or STOPSIGNAL) and SIGKILL of an instance that is not needed any more. */
+export const STOP_GRACE_MS = 2_000
+
 /** CPU follows memory (facts: scf-contract 10: 1280 MB is one core, 3072 MB two, larger sizes by table). */
 const CORES: readonly [memoryMb: number, cores: number][] = [
   [1_280, 1],

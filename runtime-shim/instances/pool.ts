@@ -4,6 +4,7 @@ import { AppError, type Logger, messageOf } from '../../common/index.ts'
 import { decide } from '../scaling/index.ts'
 import { connectionPool, socketOf } from './connections.ts'
 import { Instance } from './instance.ts'
+import { STOP_GRACE_MS } from './limits.ts'
 import { createInstance, type Phases, type StartContext, startInstance } from './start.ts'
 
 /** Memory that one namespace's instances of a version may take in all (scf-contract 4.1), until quotas are settings. */
@@ -78,14 +79,14 @@ export class VersionPool {
     return this.#wait(signal)
   }
 
-  /** Gives the slot back. `recycle` says why the instance must not be used again; it is asked to end, and killed after `graceMs`. Others' calls in it end first. */
-  release(instance: Instance, recycle?: string, graceMs = 0): void {
+  /** Gives the slot back. `recycle` says why the instance must not be used again; others' calls in it end first. */
+  release(instance: Instance, recycle?: string): void {
     instance.inFlight -= 1
     instance.calls += 1
     instance.idleSinceMs = Date.now()
     if (recycle !== undefined && instance.inFlight > 0) this.drain(instance, recycle)
-    else if (recycle !== undefined) this.#end(instance, graceMs, recycle)
-    else if (instance.state === 'draining' && instance.inFlight === 0) this.#stop(instance, this.#graceMs, 'drained')
+    else if (recycle !== undefined) this.#end(instance, 0, recycle)
+    else if (instance.state === 'draining' && instance.inFlight === 0) this.#stop(instance, STOP_GRACE_MS, 'drained')
     this.pump()
   }
 
@@ -113,7 +114,7 @@ export class VersionPool {
   drain(instance: Instance, reason: string): void {
     if (instance.state === 'ended' || instance.state === 'draining' || instance.state === 'starting') return
     if (instance.inFlight > 0) instance.move('draining')
-    else this.#end(instance, this.#graceMs, reason)
+    else this.#end(instance, STOP_GRACE_MS, reason)
   }
 
   /** Ends instances that had no call for `keepAlive`. */
@@ -144,15 +145,16 @@ export class VersionPool {
       return
     }
     const { settings } = this.version
-    const count = (state: Instance['state']) => this.instances.filter((instance) => instance.state === state).length
+    const count: Record<Instance['state'], number> = { created: 0, starting: 0, ready: 0, draining: 0, ended: 0 }
+    for (const { state } of this.#instances.values()) count[state] += 1
     const quota = Math.max(1, Math.floor(QUOTA_MB / settings.memory))
     const decision = decide(
       {
         waiting: this.#waiters.length,
         starting: this.#starting,
-        created: count('created'),
+        created: count.created,
         creating: this.#creating,
-        ready: count('ready') + count('draining'),
+        ready: count.ready + count.draining,
       },
       {
         concurrency: settings.concurrency,
@@ -279,10 +281,6 @@ export class VersionPool {
   #connections(id: string, descriptor: number | undefined) {
     const first = descriptor === undefined ? undefined : socketOf(descriptor)
     return connectionPool(this.#options.host, id, first, this.version.settings.concurrency)
-  }
-
-  get #graceMs(): number {
-    return 2_000
   }
 
   #end(instance: Instance, graceMs: number, reason: string): void {

@@ -3,7 +3,7 @@ import { AppError, toAppError } from '../../common/index.ts'
 import type { HostClient } from '../host/host-client.ts'
 import type { PullCredentials } from '../invoke/runtime.ts'
 import { FUNCTION_PORT } from './connections.ts'
-import { instanceLimits } from './limits.ts'
+import { instanceLimits, STOP_GRACE_MS } from './limits.ts'
 
 export type Phases = ColdStart['phases']
 
@@ -127,7 +127,7 @@ function createArgs(context: StartContext, version: Version, reason: string) {
     ...(settings.args === undefined ? {} : { args: settings.args }),
     env: { ...settings.env, ...platformEnvironment(context.identity, version) },
     ...instanceLimits(settings.memory),
-    graceMs: 2_000,
+    graceMs: STOP_GRACE_MS,
     owner: {
       namespace: version.namespace,
       function: version.function,

@@ -36,8 +36,6 @@ export interface CallResult<T> {
 const MAX_TRIES = 3
 /** A broken connection is told a moment before the exit of the process that broke it. */
 const EXIT_WAIT_MS = 250
-/** A function whose caller has left sees its connection close before it is ended. */
-const LEFT_GRACE_MS = 100
 
 /**
  * One call from slot to slot: acquire, lease, send, and give back. Only what failed before a byte was sent is tried again.
@@ -117,8 +115,7 @@ async function runOn<T>(
   context.onCall('ended', instance.id, requestId)
   if (outcome !== 'unsent' && outcome.kind === 'done') await context.refreshStats(instance)
   context.leases.close(lease)
-  const left = outcome !== 'unsent' && outcome.kind === 'failed' && outcome.failure.number === 499
-  pool.release(instance, recycleReason(outcome, pool.version), left ? LEFT_GRACE_MS : 0)
+  pool.release(instance, recycleReason(outcome, pool.version))
   if (outcome === 'unsent') return 'unsent'
   return { outcome, instance, coldStart, durationMs, startedAtMs }
 }
@@ -145,8 +142,8 @@ function hasLeft(caller: AbortSignal | null): boolean {
   return caller?.aborted === true
 }
 
-/** Time limit, a broken connection of a process that lives on, a caller that left. */
-const OWN_END = new Set([430, 433, 499])
+/** Time limit, a broken connection of a process that lives on. */
+const OWN_END = new Set([430, 433])
 
 /** With concurrency above 1 a call that ends early resets only its own request; the instance goes on for the others (scf-contract 1.10). */
 function recycleReason<T>(outcome: Tried<T> | 'unsent', version: Version): string | undefined {
