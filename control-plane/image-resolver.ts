@@ -8,14 +8,15 @@ import {
   type Reference,
   RegistryClient,
 } from '../oci/index.ts'
-import type { CredentialSource } from '../registry-auth/index.ts'
 import type { ImageResolver } from './ports.ts'
+import type { LookCredential } from './pull-credentials.ts'
+import type { ImagePlace } from './pull-rights.ts'
 
 export interface RegistryResolverOptions {
   /** Where the credential for this one look comes from. */
-  credentials: CredentialSource
-  /** Our own grants: whether functions of the namespace may run images of the repository. */
-  mayPull: (namespace: string, registry: string, repository: string) => boolean
+  credentials: (registry: string, repository: string, signal: AbortSignal) => Promise<LookCredential>
+  /** Our own grants. Throws `image-not-allowed` when functions of the namespace may not run images of the repository. */
+  requireRight: (namespace: string, image: ImagePlace) => void
   /** Compressed size of all blobs. Default 10 GiB. */
   maxImageBytes?: number
   /** Longest wait for the registry. Default 60,000 ms. */
@@ -26,14 +27,14 @@ const DEFAULT_MAX_IMAGE_BYTES = 10 * 1024 ** 3
 
 /** Asks the registry itself: tag to digest, index to this machine's manifest, configuration and layers checked, nothing downloaded. */
 export function registryImageResolver(options: RegistryResolverOptions): ImageResolver {
-  const { credentials, mayPull, maxImageBytes = DEFAULT_MAX_IMAGE_BYTES, timeoutMs = 60_000 } = options
+  const { credentials, requireRight, maxImageBytes = DEFAULT_MAX_IMAGE_BYTES, timeoutMs = 60_000 } = options
   return {
     async resolve(reference, namespace, caller) {
       const { registry, repository } = reference
-      if (!mayPull(namespace, registry, repository)) throw notAllowed(reference, namespace)
+      requireRight(namespace, reference)
       const signal = AbortSignal.any([caller, AbortSignal.timeout(timeoutMs)])
-      const credential = await credentials.for(registry, repository, 'pull', signal)
-      const client = new RegistryClient({ registry, credential, signal })
+      const look = await credentials(registry, repository, signal)
+      const client = new RegistryClient({ registry, credential: look.credential, signal })
       try {
         const pointed = await client.resolve(reference)
         const image = await loadImage(client, repository, pointed, machinePlatform())
@@ -41,6 +42,7 @@ export function registryImageResolver(options: RegistryResolverOptions): ImageRe
         return pinned(reference, pointed.descriptor.digest, image.descriptor.digest, image.sizeBytes)
       } finally {
         await client.close()
+        look.end()
       }
     },
   }
@@ -60,14 +62,6 @@ function pinned(
     platformDigest: parseDigest(platformDigest),
     sizeBytes,
   }
-}
-
-function notAllowed(reference: Reference, namespace: string): AppError {
-  return new AppError(`namespace ${namespace} may not run images of ${reference.registry}/${reference.repository}`, {
-    code: 'image-not-allowed',
-    fault: 'user',
-    hint: `images of the namespace lie below ${namespace}/`,
-  })
 }
 
 function tooLarge(reference: Reference, sizeBytes: number, maxBytes: number): AppError {

@@ -1,5 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { LogLine, RegistryUser, Version } from '../api/index.ts'
+import type {
+  LogLine,
+  RegistryCollectionRequest,
+  RegistryCollectionStep,
+  RegistryImage,
+  RegistryUser,
+  Version,
+} from '../api/index.ts'
 import type { Reference } from '../oci/index.ts'
 
 /** What the control plane needs of others, each implemented beside what it talks to and wired in main.ts. */
@@ -34,9 +41,17 @@ export interface RegistryAccess {
   host: string
   /** The token endpoint (GET and POST); reads and answers by itself. */
   token(request: IncomingMessage, response: ServerResponse): void | Promise<void>
-  /** A user name and password for pushes below `NAMESPACE/`, for a short while. */
+  /** A user name and password for pushes below `NAMESPACE/`, which may mount layers of base images, for a short while. */
   issuePush(namespace: string): { username: string; password: string; expiresAtMs: number }
   users: RegistryUsers
+  /** Of one repository, or of all below `PREFIX/`; without either all. */
+  images(repository?: string): Promise<RegistryImage[]>
+  /** Removes what nobody needs, and tells each step. Throws `registry-collecting`. */
+  collect(options: RegistryCollectionRequest): AsyncIterable<RegistryCollectionStep>
+  /** Work that makes something refer to an image: no collection removes the image meanwhile. */
+  sharing<T>(work: () => Promise<T>): Promise<T>
+  /** Signs with a new key from now on. */
+  rotateKeys(): { rotatedAtMs: number; notAfterMs: number }
 }
 export interface RegistryUsers {
   list(): RegistryUser[]
@@ -46,6 +61,12 @@ export interface RegistryUsers {
   setRights(username: string, allow: readonly string[]): Promise<void>
   /** Throws `user-not-found`. */
   revoke(username: string): Promise<void>
+}
+
+/** The pull credentials in force. */
+export interface PullControl {
+  /** Refuses one from now on and ends its download at once. Answers whether it was in force. */
+  end(id: string, reason: string): Promise<boolean>
 }
 
 /** What `slipway status` says of the processes. */

@@ -2,11 +2,20 @@ import { performance } from 'node:perf_hooks'
 import { AppError, SingleFlight } from '../common/index.ts'
 import type { Challenge } from './challenge.ts'
 import type { Credential } from './credential.ts'
-import { redactUrl, refusedDestination } from './endpoint.ts'
+import { redactUrl, refusedRealm } from './endpoint.ts'
+import { addressRefused } from './guarded-lookup.ts'
 import { unauthorized } from './registry-error.ts'
 
-/** Asks a token server: GET of `url` with these headers; answers the body, throws on every status but 200. */
-export type AskRealm = (url: URL, headers: Record<string, string>, what: string) => Promise<Buffer>
+/** A request to a token server: GET, or POST of a form. */
+export interface RealmRequest {
+  url: URL
+  headers: Record<string, string>
+  form?: URLSearchParams
+  what: string
+}
+
+/** Asks a token server; answers the body, throws on every status but 200. */
+export type AskRealm = (request: RealmRequest) => Promise<Buffer>
 
 interface Bearer {
   value: string
@@ -45,8 +54,8 @@ export class Authorizer {
   /** The header for a request that needs these scopes; undefined before the registry has said what it wants. */
   async header(scopes: readonly string[], signal: AbortSignal | undefined): Promise<string | undefined> {
     const credential = this.#credential
-    if (credential.kind !== 'anonymous' && (credential.expiresAtMs ?? Number.POSITIVE_INFINITY) <= Date.now()) {
-      throw new AppError(`the credential for ${this.#registry} has expired`, unauthorized(this.#registry))
+    if ((credential.expiresAtMs ?? Number.POSITIVE_INFINITY) <= Date.now()) {
+      throw new AppError(`the credential for ${this.#registry} has expired`, unauthorized(this.#registry, credential))
     }
     if (credential.kind === 'bearer') return `Bearer ${credential.token}`
     if (this.#scheme.kind === 'unknown') return undefined
@@ -87,30 +96,40 @@ export class Authorizer {
   }
 
   async #exchange(scopes: readonly string[], realm: URL, service: string | undefined): Promise<Bearer> {
-    const url = new URL(realm)
-    const basic = basicHeader(this.#credential)
-    if (service !== undefined) url.searchParams.set('service', service)
-    for (const scope of scopes) url.searchParams.append('scope', scope)
-    if (this.#credential.kind === 'basic') url.searchParams.set('account', this.#credential.username)
     const askedAtMs = performance.now()
     const what = `token for ${scopes.join(' ') || this.#registry} from ${redactUrl(realm)}`
-    const body = await this.#ask(url, basic === undefined ? {} : { authorization: basic }, what)
+    const body = await this.#ask({ ...this.#realmRequest(scopes, realm, service), what })
     return readTokenAnswer(body, askedAtMs, what)
   }
 
-  /** The realm is chosen by the registry: the credential goes there only where `refusedDestination` sees no harm. */
+  /** GET with the user's credentials (token specification); a refresh token is exchanged by POST (OAuth 2 specification). */
+  #realmRequest(scopes: readonly string[], realm: URL, service: string | undefined): Omit<RealmRequest, 'what'> {
+    const credential = this.#credential
+    const url = new URL(realm)
+    if (credential.kind === 'identity') {
+      const form = new URLSearchParams({
+        grant_type: 'refresh_token',
+        client_id: 'slipway',
+        refresh_token: credential.token,
+      })
+      if (service !== undefined) form.set('service', service)
+      if (scopes.length > 0) form.set('scope', scopes.join(' '))
+      return { url, headers: { 'content-type': 'application/x-www-form-urlencoded' }, form }
+    }
+    const basic = basicHeader(credential)
+    if (service !== undefined) url.searchParams.set('service', service)
+    for (const scope of scopes) url.searchParams.append('scope', scope)
+    if (credential.kind === 'basic') url.searchParams.set('account', credential.username)
+    return { url, headers: basic === undefined ? {} : { authorization: basic } }
+  }
+
+  /** The realm is chosen by the registry: the credential goes there only where `refusedRealm` sees no harm. */
   #checkedRealm(text: string): URL {
     const realm = URL.canParse(text) ? new URL(text) : undefined
-    const why = realm === undefined ? 'it is no address' : refusedDestination(this.#origin, realm)
+    const why = realm === undefined ? 'it is no address' : refusedRealm(this.#origin, realm, this.#credential.reach)
     if (realm !== undefined && why === undefined) return realm
-    throw new AppError(
-      `${this.#registry} sends its clients to a token server that is refused: ${realm === undefined ? text.slice(0, 200) : redactUrl(realm)}: ${why}`,
-      {
-        code: 'registry-address-refused',
-        fault: 'dependency',
-        hint: 'the registry must name a token server with https',
-      },
-    )
+    const where = `the token server ${realm === undefined ? text.slice(0, 200) : redactUrl(realm)}`
+    throw addressRefused(this.#registry, where, why ?? '')
   }
 }
 

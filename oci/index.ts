@@ -1,8 +1,10 @@
 export { canonicalJson } from './canonical-json.ts'
 export { type Challenge, parseChallenges } from './challenge.ts'
-export type { Credential } from './credential.ts'
+export { Credential, type Reach } from './credential.ts'
 export { type Digest, digestHex, digestOf, parseDigest } from './digest.ts'
+export { isDockerHub } from './docker-hub.ts'
 export { registryOrigin } from './endpoint.ts'
+export type { Exchange } from './exchange.ts'
 export { type BuiltImage, buildImage, type ConfigChanges, type ImagePlan, type NewLayer } from './image.ts'
 export { type LayerOptions, type WrittenLayer, writeLayer, writeLayerFile } from './layer.ts'
 export { type CachedLayer, LayerCache } from './layer-cache.ts'
@@ -15,7 +17,7 @@ export {
   normalMode,
 } from './layer-entries.ts'
 export { type TreeOptions, treeEntries } from './layer-tree.ts'
-export { type LoadedImage, loadImage } from './load-image.ts'
+export { type LoadedImage, loadImage, readImage } from './load-image.ts'
 export {
   type ContainerConfig,
   type Descriptor,
@@ -26,6 +28,7 @@ export {
   type Platform,
 } from './manifest.ts'
 export {
+  MAX_CONFIG_BYTES,
   MAX_LAYERS,
   MAX_MANIFEST_BYTES,
   type ManifestDocument,

@@ -1,6 +1,6 @@
-import type { Digest } from './digest.ts'
-import type { Descriptor, ImageConfig, Manifest, Platform } from './manifest.ts'
-import { MAX_CONFIG_BYTES, parseImageConfig, unsupported } from './parse.ts'
+import { type Digest, digestOf } from './digest.ts'
+import { type Descriptor, type ImageConfig, type Manifest, MEDIA, type Platform } from './manifest.ts'
+import { MAX_CONFIG_BYTES, parseImageConfig, parseManifest, unsupported } from './parse.ts'
 import { checkLayers, checkPlatform, choosePlatform } from './platform.ts'
 import type { FetchedManifest, RegistryClient } from './registry.ts'
 
@@ -38,15 +38,36 @@ export async function loadImage(
   const { manifest } = fetched.document
   checkLayers(manifest, what)
   const configBytes = await client.readBlob(repository, manifest.config, MAX_CONFIG_BYTES)
+  return loaded(fetched.descriptor, fetched.bytes, manifest, configBytes, platform)
+}
+
+/** An image for `platform` from its two documents, which somebody else has read. Refuses what `loadImage` refuses. */
+export function readImage(manifestBytes: Buffer, configBytes: Buffer, platform: Platform): LoadedImage {
+  const digest = digestOf(manifestBytes)
+  const document = parseManifest(manifestBytes, '', `image ${digest}`)
+  if (document.kind === 'index')
+    throw unsupported(`image ${digest}`, 'it is an index', 'take the manifest of one platform')
+  const mediaType = document.manifest.mediaType ?? MEDIA.ociManifest
+  checkLayers(document.manifest, `image ${digest}`)
+  return loaded(
+    { mediaType, digest, size: manifestBytes.length },
+    manifestBytes,
+    document.manifest,
+    configBytes,
+    platform,
+  )
+}
+
+function loaded(
+  descriptor: Descriptor,
+  manifestBytes: Buffer,
+  manifest: Manifest,
+  configBytes: Buffer,
+  platform: Platform,
+): LoadedImage {
+  const what = `image ${descriptor.digest}`
   const config = parseImageConfig(configBytes, manifest, what)
   checkPlatform(config, platform, what)
-  const blobs = [fetched.descriptor, manifest.config, ...manifest.layers]
-  return {
-    descriptor: fetched.descriptor,
-    manifest,
-    manifestBytes: fetched.bytes,
-    config,
-    configBytes,
-    sizeBytes: blobs.reduce((total, { size }) => total + size, 0),
-  }
+  const sizeBytes = [descriptor, manifest.config, ...manifest.layers].reduce((total, { size }) => total + size, 0)
+  return { descriptor, manifest, manifestBytes, config, configBytes, sizeBytes }
 }

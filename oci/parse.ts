@@ -1,6 +1,4 @@
-import { type TSchema, Type } from 'typebox'
-import { Value } from 'typebox/value'
-import { AppError } from '../common/index.ts'
+import { AppError, type Shape, Type } from '../common/index.ts'
 import { type ImageConfig, type Index, type Manifest, MEDIA } from './manifest.ts'
 
 /** Bounds of what is read from registries: documents of 4 MiB (distribution specification), 500 layers, 200 platforms. */
@@ -13,7 +11,7 @@ const Text = Type.String({ maxLength: 4096 })
 const Texts = Type.Array(Type.String({ maxLength: 131_072 }), { maxItems: 4096 })
 const Annotations = Type.Record(Type.String(), Type.String())
 const Marks = Type.Record(Type.String(), Type.Object({}))
-const nullable = <T extends TSchema>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]))
+const nullable = <T>(shape: Shape<T>) => Type.Optional(Type.Union([shape, Type.Null()]))
 
 const DescriptorSchema = Type.Object({
   mediaType: Type.String({ minLength: 1, maxLength: 256 }),
@@ -142,10 +140,9 @@ function parseJson(bytes: Uint8Array, what: string): object {
   return document
 }
 
-function check(schema: TSchema, document: object, what: string): void {
-  if (Value.Check(schema, document)) return
-  const [first] = Value.Errors(schema, document)
-  throw invalid(what, first === undefined ? 'it is malformed' : `${first.instancePath || 'it'} ${first.message}`)
+function check(shape: Shape, document: object, what: string): void {
+  const problem = shape.problem(document)
+  if (problem !== undefined) throw invalid(what, problem.startsWith('/') ? problem : `it${problem}`)
 }
 
 /** A copy without null members, at the depths where builders write them. */

@@ -1,5 +1,6 @@
 import { AppError } from '../common/index.ts'
 import { type Digest, parseDigest } from './digest.ts'
+import { isDockerHub } from './docker-hub.ts'
 
 /** An image reference, `HOST/NAME[:TAG][@DIGEST]`. */
 export interface Reference {
@@ -37,7 +38,9 @@ export function parseReference(text: string, defaultRegistry: string): Reference
   const registry = hasHost ? first : defaultRegistry
   const nameAndTag = hasHost ? beforeDigest.slice(slash + 1) : beforeDigest
   const colon = nameAndTag.indexOf(':')
-  const repository = colon === -1 ? nameAndTag : nameAndTag.slice(0, colon)
+  const name = colon === -1 ? nameAndTag : nameAndTag.slice(0, colon)
+  // Docker Hub's own images are called by one word, `docker.io/debian` (docs of `docker pull`).
+  const repository = isDockerHub(registry) && !name.includes('/') ? `library/${name}` : name
   const tag = colon === -1 ? undefined : nameAndTag.slice(colon + 1)
   if (!HOST.test(registry)) throw invalid('the registry host is malformed')
   if (!NAME.test(repository) || repository.length + registry.length > 254) throw invalid('the name is malformed')

@@ -1,4 +1,5 @@
 import { AppError, type AppErrorOptions } from '../common/index.ts'
+import type { Credential } from './credential.ts'
 
 /** A refused request: its status, the registry's own words, and what decides between the errors. */
 export interface Refusal {
@@ -9,6 +10,10 @@ export interface Refusal {
   /** The answer came from a host that the registry had redirected to. */
   redirected: boolean
   retryAfterMs: number | undefined
+  /** What the request needs: `repository:NAME:pull`. */
+  scopes: readonly string[]
+  /** What was shown to the registry. */
+  credential: Credential
 }
 
 const MAX_SAID = 500
@@ -34,10 +39,10 @@ function verdict(registry: string, refusal: Refusal, codes: string[]): AppErrorO
     return { code: 'registry-error', fault: 'dependency', retryable: true, hint: 'try again' }
   }
   if (status === 403 || (status === 401 && insufficientScope)) {
-    const hint = 'the credential lacks the right to this repository: ask for it, or use another'
+    const hint = `${whose(refusal.credential)} lacks the right ${refusal.scopes.join(' ')}: ask for it, or use another`
     return { code: 'registry-denied', fault: 'user', hint }
   }
-  if (status === 401) return unauthorized(registry)
+  if (status === 401) return unauthorized(registry, refusal.credential)
   if (codes.includes('DIGEST_INVALID') && status === 400) {
     return { code: 'digest-mismatch', fault: 'system', hint: 'what was sent is not what its digest says: try again' }
   }
@@ -58,12 +63,17 @@ function verdict(registry: string, refusal: Refusal, codes: string[]): AppErrorO
   return { code: 'registry-error', fault: 'dependency', retryable, hint }
 }
 
-export function unauthorized(registry: string): AppErrorOptions {
-  return {
-    code: 'registry-unauthorized',
-    fault: 'user',
-    hint: `check user name and password for ${registry}, and that they have not expired`,
-  }
+export function unauthorized(registry: string, credential: Credential): AppErrorOptions {
+  const hint =
+    credential.kind === 'anonymous'
+      ? `no credential is known for ${registry}: slipway registry login ${registry}`
+      : `${whose(credential)}: check it, and that it has not expired`
+  return { code: 'registry-unauthorized', fault: 'user', hint }
+}
+
+function whose({ kind, source }: Credential): string {
+  if (kind === 'anonymous') return 'access without a credential'
+  return source === undefined ? 'the credential' : `the credential from ${source}`
 }
 
 /** Statuses after which the same request may succeed: timeouts, throttling and failures of servers on the way. */

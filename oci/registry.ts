@@ -7,7 +7,7 @@ import { MANIFEST_ACCEPT, MAX_MANIFEST_BYTES, type ManifestDocument, parseManife
 import type { Reference } from './reference.ts'
 import { listTags } from './tags.ts'
 import { headerText, Transport, type TransportOptions } from './transport.ts'
-import { type BlobSource, mountBlob, uploadBlob } from './upload.ts'
+import { type BlobSource, checkPush, mountBlob, uploadBlob } from './upload.ts'
 
 export type RegistryClientOptions = TransportOptions
 
@@ -65,6 +65,19 @@ export class RegistryClient {
     return readVerifiedBlob(this.#transport, repository, descriptor, maxBytes)
   }
 
+  /** Asks for a tag or digest without reading what it names. Throws `image-not-found` when it names nothing. */
+  async findManifest(repository: string, tagOrDigest: string): Promise<void> {
+    const response = await this.#transport.open({
+      method: 'HEAD',
+      url: `/v2/${repository}/manifests/${encodeURIComponent(tagOrDigest)}`,
+      scopes: [`repository:${repository}:pull`],
+      headers: { accept: MANIFEST_ACCEPT },
+      what: `look for manifest ${tagOrDigest} in ${repository}`,
+      accept: [200],
+    })
+    await response.body.dump()
+  }
+
   async hasBlob(repository: string, descriptor: Descriptor): Promise<boolean> {
     const response = await this.#transport.open({
       method: 'HEAD',
@@ -75,6 +88,18 @@ export class RegistryClient {
     })
     await response.body.dump()
     return response.statusCode === 200 && Number(headerText(response.headers['content-length'])) === descriptor.size
+  }
+
+  /** Asks whether the registry answers and takes the credential, without naming a repository. */
+  async ping(): Promise<void> {
+    const asked = { method: 'GET', url: '/v2/', scopes: [], what: `look at ${this.registry}`, accept: [200] } as const
+    const response = await this.#transport.open({ ...asked, attempts: 1 })
+    await response.body.dump()
+  }
+
+  /** Whether the credential may push: opens an upload and cancels it. */
+  checkPush(repository: string): Promise<void> {
+    return checkPush(this.#transport, repository)
   }
 
   /** Takes a blob over from another repository of this registry; false when the registry does not (send it then). */
@@ -130,8 +155,8 @@ export class RegistryClient {
     return this.#transport.close()
   }
 
-  /** Always hashes the raw bytes; the registry's own word on the digest counts for nothing. */
-  async #fetchManifest(repository: string, tagOrDigest: string): Promise<FetchedManifest> {
+  /** A manifest or index as it is stored, whatever it says: its bytes and the type that the registry names. Always hashes the bytes. */
+  async readManifest(repository: string, tagOrDigest: string): Promise<{ descriptor: Descriptor; bytes: Buffer }> {
     const what = `pull of manifest ${tagOrDigest} from ${repository}`
     const { headers, body } = await this.#transport.read(
       {
@@ -145,17 +170,14 @@ export class RegistryClient {
       MAX_MANIFEST_BYTES,
     )
     if (isDigest(tagOrDigest)) checkDigest(body, tagOrDigest, what)
-    const document = parseManifest(
-      body,
-      headerText(headers['content-type']),
-      `manifest ${tagOrDigest} of ${repository}`,
-    )
-    const mediaType = mediaTypeOf(document, headerText(headers['content-type']))
-    return { descriptor: { mediaType, digest: digestOf(body), size: body.length }, bytes: body, document }
+    const mediaType = headerText(headers['content-type']).split(';')[0]?.trim().toLowerCase() ?? ''
+    return { descriptor: { mediaType, digest: digestOf(body), size: body.length }, bytes: body }
   }
-}
 
-function mediaTypeOf(document: ManifestDocument, contentType: string): string {
-  const own = document.kind === 'index' ? document.index.mediaType : document.manifest.mediaType
-  return own ?? contentType.split(';')[0]?.trim().toLowerCase() ?? ''
+  async #fetchManifest(repository: string, tagOrDigest: string): Promise<FetchedManifest> {
+    const { descriptor, bytes } = await this.readManifest(repository, tagOrDigest)
+    const document = parseManifest(bytes, descriptor.mediaType, `manifest ${tagOrDigest} of ${repository}`)
+    const own = document.kind === 'index' ? document.index.mediaType : document.manifest.mediaType
+    return { descriptor: { ...descriptor, mediaType: own ?? descriptor.mediaType }, bytes, document }
+  }
 }

@@ -1,10 +1,13 @@
+import type { LookupFunction } from 'node:net'
 import type { Readable } from 'node:stream'
-import { Agent, type Dispatcher, request as undiciRequest } from 'undici'
+import type { Agent, Dispatcher } from 'undici'
 import { AppError, retry } from '../common/index.ts'
-import { Authorizer } from './authorizer.ts'
+import { Authorizer, type RealmRequest } from './authorizer.ts'
 import { parseChallenges } from './challenge.ts'
 import type { Credential } from './credential.ts'
 import { redactUrl, refusedDestination, registryOrigin } from './endpoint.ts'
+import { describeChallenges, type Exchange } from './exchange.ts'
+import { addressRefused, guardedLookup } from './guarded-lookup.ts'
 import { readBeginning, readBody } from './http-body.ts'
 import { refusalError } from './registry-error.ts'
 import { retryAfterMs, retryDecision, unreachableError } from './registry-retry.ts'
@@ -13,7 +16,10 @@ export interface TransportOptions {
   registry: string
   credential: Credential
   signal?: AbortSignal
-  dispatcher?: Dispatcher
+  /** Told each answer, of the registry as of its token server. */
+  onExchange?: (exchange: Exchange) => void
+  /** How names are resolved. Default: as the system does. */
+  lookup?: LookupFunction
 }
 
 export interface RegistryRequest {
@@ -36,6 +42,9 @@ export interface RegistryRequest {
 /** An answer with its body still to be read, or dumped, by the caller. */
 export type RegistryResponse = Dispatcher.ResponseData
 
+/** Connections as registries are spoken to: bounded in number and in each kind of silence. */
+const CONNECTIONS = { connections: 16, headersTimeout: 60_000, bodyTimeout: 60_000 }
+const CONNECT_TIMEOUT_MS = 10_000
 const MAX_REDIRECTS = 5
 const MAX_TOKEN_ANSWER_BYTES = 262_144
 const REDIRECTS = [301, 302, 303, 307, 308]
@@ -48,18 +57,17 @@ export class Transport {
   readonly registry: string
   readonly origin: URL
   readonly signal: AbortSignal | undefined
-  readonly #dispatcher: Dispatcher
-  readonly #ownsDispatcher: boolean
+  readonly #options: TransportOptions
   readonly #authorizer: Authorizer
+  #agent: Agent | undefined
 
   constructor(options: TransportOptions) {
     this.registry = options.registry
-    this.origin = registryOrigin(options.registry)
+    this.origin = registryOrigin(options.registry, options.credential.reach)
     this.signal = options.signal
-    this.#ownsDispatcher = options.dispatcher === undefined
-    this.#dispatcher = options.dispatcher ?? registryAgent()
-    this.#authorizer = new Authorizer(options.registry, this.origin, options.credential, (url, headers, what) =>
-      this.#askRealm(url, headers, what),
+    this.#options = options
+    this.#authorizer = new Authorizer(options.registry, this.origin, options.credential, (asked) =>
+      this.#askRealm(asked),
     )
   }
 
@@ -91,25 +99,28 @@ export class Transport {
     }
   }
 
-  /** Ends the connections, unless they are shared ones. */
+  /** Ends the connections. */
   async close(): Promise<void> {
-    if (this.#ownsDispatcher) await this.#dispatcher.destroy()
+    await this.#agent?.destroy()
   }
 
   /** An address that the registry gave for a next request (upload location, page), checked. */
   resolveLocation(location: string, base: URL): URL {
     const url = URL.canParse(location, base) ? new URL(location, base) : undefined
-    const why = url === undefined ? 'it is no address' : refusedDestination(this.origin, url)
-    if (url !== undefined && why === undefined) return url
-    throw new AppError(
-      `${this.registry} sends on to an address that is refused: ${url === undefined ? location.slice(0, 200) : redactUrl(url)}: ${why}`,
-      { code: 'registry-address-refused', fault: 'dependency', hint: 'the registry must send on to https addresses' },
-    )
+    if (url === undefined) throw addressRefused(this.registry, `"${location.slice(0, 200)}"`, 'it is no address')
+    return this.#allowed(url)
+  }
+
+  /** Throws `registry-address-refused` for where the clients of this registry may not go. */
+  #allowed(url: URL): URL {
+    const why = refusedDestination(this.origin, url, this.#options.credential.reach)
+    if (why === undefined) return url
+    throw addressRefused(this.registry, redactUrl(url), why)
   }
 
   /** One try; a 401 that teaches how to authorise is followed by one more request. */
   async #attempt(request: RegistryRequest): Promise<RegistryResponse> {
-    const url = typeof request.url === 'string' ? new URL(request.url, this.origin) : request.url
+    const url = this.#allowed(typeof request.url === 'string' ? new URL(request.url, this.origin) : request.url)
     for (let challenges = 0; ; challenges += 1) {
       const authorization = await this.#authorizer.header(request.scopes, this.signal)
       const { response, redirected } = await this.#follow(request, url, authorization)
@@ -120,11 +131,16 @@ export class Transport {
         response.statusCode === 401 &&
         challenges === 0 &&
         this.#authorizer.challenged(demanded, request.scopes, authorization)
-      if (!repeat) throw this.#refusal(request.what, response, body, redirected)
+      if (!repeat) throw this.#refusal(request, response, body, redirected)
     }
   }
 
-  #refusal(what: string, { statusCode, headers }: RegistryResponse, body: string, redirected: boolean): AppError {
+  #refusal(
+    { what, scopes }: Pick<RegistryRequest, 'what' | 'scopes'>,
+    { statusCode, headers }: RegistryResponse,
+    body: string,
+    redirected: boolean,
+  ): AppError {
     const challenges = parseChallenges(headerText(headers['www-authenticate']))
     return refusalError(this.registry, what, {
       status: statusCode,
@@ -132,6 +148,8 @@ export class Transport {
       redirected,
       insufficientScope: challenges.some(({ parameters }) => parameters.get('error') === 'insufficient_scope'),
       retryAfterMs: retryAfterMs(headerText(headers['retry-after']), Date.now()),
+      scopes,
+      credential: this.#options.credential,
     })
   }
 
@@ -160,7 +178,7 @@ export class Transport {
     }
   }
 
-  #send(
+  async #send(
     what: string,
     url: URL,
     method: RegistryRequest['method'],
@@ -168,20 +186,44 @@ export class Transport {
     body?: RegistryRequest['body'],
   ): Promise<RegistryResponse> {
     const content = typeof body === 'function' ? body() : body
-    const sent = undiciRequest(url, {
+    // Loaded when first used: it takes 12 MB, and many processes that know images ask no registry.
+    const undici = await import('undici')
+    const sent = undici.request(url, {
       method,
       headers: { 'user-agent': 'slipway', 'accept-encoding': 'identity', ...headers },
-      dispatcher: this.#dispatcher,
+      dispatcher: (this.#agent ??= this.#makeAgent(undici)),
       ...(content === undefined ? {} : { body: content }),
       ...(this.signal === undefined ? {} : { signal: this.signal }),
     })
-    return this.#reached(what, sent)
+    const response = await this.#reached(what, sent)
+    this.#tell(method, url, headers, response)
+    return response
   }
 
-  async #askRealm(url: URL, headers: Record<string, string>, what: string): Promise<Buffer> {
-    const response = await this.#send(what, url, 'GET', headers)
+  #makeAgent(undici: { Agent: typeof Agent }): Agent {
+    const { credential, lookup } = this.#options
+    const guarded = guardedLookup(this.registry, this.origin, credential.reach ?? {}, lookup)
+    return new undici.Agent({ ...CONNECTIONS, connect: { timeout: CONNECT_TIMEOUT_MS, lookup: guarded } })
+  }
+
+  #tell(method: string, url: URL, headers: Record<string, string>, response: RegistryResponse): void {
+    const { onExchange } = this.#options
+    if (onExchange === undefined) return
+    const challenges = parseChallenges(headerText(response.headers['www-authenticate']))
+    onExchange({
+      asked: `${method} ${redactUrl(url)}`,
+      authorization: headers['authorization']?.split(' ', 1)[0]?.toLowerCase() ?? 'none',
+      status: response.statusCode,
+      ...(challenges.length === 0 ? {} : { challenge: describeChallenges(challenges) }),
+    })
+  }
+
+  /** A token server that redirects is refused: where the credential may go was judged by the realm. */
+  async #askRealm({ url, headers, form, what }: RealmRequest): Promise<Buffer> {
+    const body = form === undefined ? undefined : Buffer.from(form.toString())
+    const response = await this.#send(what, url, body === undefined ? 'GET' : 'POST', headers, body)
     if (response.statusCode !== 200) {
-      throw this.#refusal(what, response, await readBeginning(response.body), false)
+      throw this.#refusal({ what, scopes: [] }, response, await readBeginning(response.body), false)
     }
     return this.#reached(what, readBody(response.body, MAX_TOKEN_ANSWER_BYTES, what))
   }
@@ -194,11 +236,6 @@ export class Transport {
       throw unreachableError(this.registry, what, thrown)
     }
   }
-}
-
-/** Connections as registries are spoken to: bounded in number and in each kind of silence. */
-export function registryAgent(): Agent {
-  return new Agent({ connections: 16, connect: { timeout: 10_000 }, headersTimeout: 60_000, bodyTimeout: 60_000 })
 }
 
 export function headerText(value: string | string[] | undefined): string {

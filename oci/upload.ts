@@ -49,6 +49,26 @@ async function uploadOnce(
   await sent.body.dump()
 }
 
+/** Opens an upload and cancels it (distribution specification, 14): whether the credential may push is known then, and nothing is left. */
+export async function checkPush(transport: Transport, repository: string): Promise<void> {
+  const what = `start of an upload to ${repository}`
+  const path = `/v2/${repository}/blobs/uploads/`
+  const scopes = [`repository:${repository}:pull,push`]
+  const opened = await transport.open({ method: 'POST', url: path, scopes, what, accept: [202] })
+  await opened.body.dump()
+  const url = uploadLocation(transport, opened, path, what)
+  // Who may push and not cancel (docker-registry asks for the right to delete) leaves an upload that the registry forgets by itself.
+  const cancelled = await transport.open({
+    method: 'DELETE',
+    url,
+    scopes: [`repository:${repository}:delete`],
+    what,
+    accept: [202, 204, 401, 403, 404, 405],
+    attempts: 1,
+  })
+  await cancelled.body.dump()
+}
+
 /** Where the registry wants the bytes; its own query values are kept. */
 function uploadLocation(transport: Transport, response: RegistryResponse, path: string, what: string): URL {
   const location = headerText(response.headers['location'])
@@ -77,7 +97,8 @@ export async function mountBlob(
       url: `/v2/${repository}/blobs/uploads/?${query.toString()}`,
       scopes: [`repository:${repository}:pull,push`, `repository:${from}:pull`],
       what: `mount of blob ${blob.digest} from ${from} into ${repository}`,
-      accept: [201, 202],
+      // 404: there is no such repository to mount from.
+      accept: [201, 202, 404],
     })
     await response.body.dump()
     return response.statusCode === 201

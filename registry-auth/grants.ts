@@ -47,7 +47,8 @@ function allowedActions(grants: readonly Grant[], { type, name, actions }: Acces
     const all = grants.some((grant) => grant.repository === '*' && grant.actions.includes('pull'))
     return name === 'catalog' && all ? ['*'] : []
   }
-  if (type !== 'repository') return []
+  // What is no name of a repository (`default/../other`) lies below no prefix, whoever reads it next.
+  if (type !== 'repository' || !NAME.test(name)) return []
   const held = new Set<string>(
     grants.filter((grant) => covers(grant.repository, name)).flatMap((grant) => grant.actions),
   )

@@ -1,6 +1,5 @@
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { request } from 'undici'
-import { stringify } from 'yaml'
 import { AppError, messageOf } from '../common/index.ts'
 import { parseChallenges, registryOrigin } from '../oci/index.ts'
 
@@ -20,13 +19,16 @@ export interface LocalRegistrySettings {
   readOnly?: boolean
 }
 
+/** After SIGTERM a registry listens no more, but ends what it has begun, for so long at most. */
+export const REGISTRY_DRAIN_MS = 30_000
+
 /** What the local registry and its token server call each other. */
 export const LOCAL_REGISTRY_NAMES = { service: 'slipway-registry', issuer: 'slipway' } as const
 
-/** The configuration file of docker-registry (2.8) with token authentication. Holds no secret. */
+/** The configuration file of docker-registry (2.8) with token authentication, in that part of YAML that is JSON. Holds no secret. */
 export function registryConfig(settings: LocalRegistrySettings): string {
   const host = settings.address.includes(':') ? `[${settings.address}]` : settings.address
-  return stringify({
+  const configuration = {
     version: 0.1,
     log: { level: settings.logLevel ?? 'warn', formatter: 'json', accesslog: { disabled: true } },
     storage: {
@@ -39,7 +41,7 @@ export function registryConfig(settings: LocalRegistrySettings): string {
       },
     },
     // Relative locations stay right behind another name, port or TLS.
-    http: { addr: `${host}:${settings.port}`, relativeurls: true },
+    http: { addr: `${host}:${settings.port}`, relativeurls: true, draintimeout: `${REGISTRY_DRAIN_MS}ms` },
     auth: {
       token: {
         realm: settings.realm,
@@ -48,12 +50,18 @@ export function registryConfig(settings: LocalRegistrySettings): string {
         rootcertbundle: settings.caFile,
       },
     },
-  })
+  }
+  return `${JSON.stringify(configuration, undefined, 2)}\n`
 }
 
 /** The program and arguments that serve this configuration file. */
 export function registryCommand(configFile: string): { file: string; args: string[] } {
   return { file: 'docker-registry', args: ['serve', configFile] }
+}
+
+/** The same for removing blobs that no manifest refers to. No registry may write meanwhile. */
+export function collectCommand(configFile: string): { file: string; args: string[] } {
+  return { file: 'docker-registry', args: ['garbage-collect', configFile] }
 }
 
 const POLL_MS = 20
@@ -72,8 +80,9 @@ export async function waitForRegistry(
   const url = new URL('/v2/', registryOrigin(registry))
   let seen = 'nothing'
   while (!either.aborted) {
-    seen = await look(url, realm, either)
-    if (seen === 'ready') return
+    const found = await look(url, realm, either)
+    if (found === 'ready') return
+    if (!either.aborted) seen = found
     await sleep(POLL_MS, undefined, { signal: either }).catch(() => undefined)
   }
   signal?.throwIfAborted()
@@ -86,13 +95,35 @@ export async function waitForRegistry(
 
 async function look(url: URL, realm: string, signal: AbortSignal): Promise<string> {
   try {
-    const { statusCode, headers, body } = await request(url, { signal, reset: true })
-    await body.dump()
-    const header = headers['www-authenticate']
-    const challenges = parseChallenges(Array.isArray(header) ? header.join(', ') : (header ?? ''))
-    const ours = challenges.some(({ parameters }) => parameters.get('realm') === realm)
-    return statusCode === 401 && ours ? 'ready' : `another program that answers ${statusCode}`
+    const { status, authenticate } = await head(url, signal)
+    const ours = parseChallenges(authenticate).some(({ parameters }) => parameters.get('realm') === realm)
+    return status === 401 && ours ? 'ready' : `another program that answers ${status}`
   } catch (thrown) {
     return messageOf(thrown)
   }
+}
+
+const MAX_HEAD = 16_384
+
+/** What is answered to a GET, without a client library: the supervisor asks for nothing else by HTTP, and the smallest takes 7 MB. */
+function head(url: URL, signal: AbortSignal): Promise<{ status: number; authenticate: string }> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: url.hostname, port: Number(url.port || 80), signal })
+    let text = ''
+    socket.on('connect', () =>
+      socket.write(`GET ${url.pathname} HTTP/1.1\r\nhost: ${url.host}\r\nconnection: close\r\n\r\n`),
+    )
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString('latin1')
+      const end = text.indexOf('\r\n\r\n')
+      if (end === -1 && text.length < MAX_HEAD) return
+      socket.destroy()
+      const [first = '', ...lines] = text.slice(0, end).split('\r\n')
+      const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(first)?.[1] ?? 0)
+      const header = lines.find((line) => /^www-authenticate:/i.test(line)) ?? ''
+      resolve({ status, authenticate: header.slice(header.indexOf(':') + 1).trim() })
+    })
+    socket.on('error', reject)
+    socket.on('close', () => reject(new Error('the connection was closed without an answer')))
+  })
 }

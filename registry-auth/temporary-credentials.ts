@@ -8,28 +8,39 @@ import { hashSecret, makeSecret, secretMatches } from './secret.ts'
 export interface TemporaryCredential {
   username: string
   password: string
+  /** SHA-256 of the password, hex: what may be stored. */
+  secretHash: string
   end(): void
 }
 
-interface Issued {
+/** A credential as it may be stored: whoever reads it cannot log in. */
+export interface IssuedCredential {
+  username: string
   secretHash: string
   grants: readonly Grant[]
+  /** ms since 1970; refused from then on. */
   deadlineMs: number
+}
+
+export interface TemporaryCredentialsOptions {
+  now?: () => number
+  /** Told each time a credential is taken, which is once for each bearer that is made from it. */
+  onUse?: (username: string) => void
 }
 
 export const TEMPORARY_PREFIX = 'temporary-'
 
 const MAX_CREDENTIALS = 10_000
-/** With the registry's leeway of 60 s, a bearer of one second really lives 61 s (measured: facts registry-auth 9). */
-const TOKEN_SECONDS = 1
 
-/** Credentials that exist in memory only, each as long as the work it was made for. */
+/** Credentials in force, each as long as the work it was made for. What has to outlive this process is stored by who issues it, and `restore`d. */
 export class TemporaryCredentials implements Authenticator {
-  readonly #issued = new Map<string, Issued>()
+  readonly #issued = new Map<string, IssuedCredential>()
   readonly #now: () => number
+  readonly #onUse: (username: string) => void
 
-  constructor(now: () => number = Date.now) {
+  constructor({ now = Date.now, onUse = () => undefined }: TemporaryCredentialsOptions = {}) {
     this.#now = now
+    this.#onUse = onUse
   }
 
   /** How many are in force. */
@@ -55,18 +66,30 @@ export class TemporaryCredentials implements Authenticator {
     }
     const username = `${TEMPORARY_PREFIX}${randomBytes(9).toString('hex')}`
     const password = makeSecret()
-    this.#issued.set(username, { secretHash: hashSecret(password), grants, deadlineMs })
-    return { username, password, end: () => void this.#issued.delete(username) }
+    const secretHash = hashSecret(password)
+    this.#issued.set(username, { username, secretHash, grants, deadlineMs })
+    return { username, password, secretHash, end: () => this.end(username) }
+  }
+
+  /** Takes in a credential that an earlier process issued. */
+  restore(issued: IssuedCredential): void {
+    this.#issued.set(issued.username, issued)
+  }
+
+  /** Refused from now on. Idempotent. */
+  end(username: string): void {
+    this.#issued.delete(username)
   }
 
   check(username: string, password: string): Principal | undefined {
     const issued = this.#issued.get(username)
-    if (issued === undefined || !secretMatches(password, issued.secretHash)) return undefined
+    if (!secretMatches(password, issued?.secretHash) || issued === undefined) return undefined
     if (this.#now() >= issued.deadlineMs) {
       this.#issued.delete(username)
       return undefined
     }
-    return { subject: username, grants: issued.grants, tokenSeconds: TOKEN_SECONDS }
+    this.#onUse(username)
+    return { subject: username, grants: issued.grants }
   }
 
   #forgetEnded(): void {

@@ -4,6 +4,9 @@ import type { Authenticator, Principal, RefreshTokens } from './authenticator.ts
 import { allowedAccess, type Grant } from './grants.ts'
 import { type Access, formatScope, parseScopes } from './scope.ts'
 import type { SigningKeys } from './signing-keys.ts'
+import { json, refusal, type TokenAnswer, tooManyWrong, unauthorized, writesPaused } from './token-answers.ts'
+import { BEARER_SECONDS, WriteGate } from './write-gate.ts'
+import { WrongPasswords } from './wrong-passwords.ts'
 
 /** A request for a token, read from HTTP (`tokenHandler`): GET with Basic, or POST with a form. */
 export interface TokenRequest {
@@ -13,13 +16,23 @@ export interface TokenRequest {
   authorization: string | undefined
   /** The body of a POST; empty for GET. */
   form: URLSearchParams
+  /** Where it came from: wrong passwords are counted by address. */
+  address: string
 }
 
-export interface TokenAnswer {
-  status: number
-  headers: Record<string, string>
-  body: string
+/** What became of one request for a token. Holds no secret; the name of a user only if there is one (people type passwords there). */
+export interface TokenAudit {
+  /** `limited`: a wrong password too many from this address; `paused`: no bearer that writes is given now. */
+  outcome: 'issued' | 'refused' | 'limited' | 'paused'
+  /** The empty text for anonymous, and for who is not known. */
+  subject: string
+  address: string
+  login: Login
+  asked: string
+  allowed: string
 }
+
+type Login = 'anonymous' | 'basic' | 'password' | 'refresh_token'
 
 export interface TokenServerOptions {
   /** `aud` of the tokens: the `service` of the registry's configuration. */
@@ -30,13 +43,17 @@ export interface TokenServerOptions {
   /** Without it no refresh token is given or taken. */
   refreshTokens?: RefreshTokens
   /** What may be done without a credential. Default nothing. */
-  anonymous?: readonly Grant[]
+  anonymous?: () => readonly Grant[]
+  gate?: WriteGate
+  wrongPasswords?: WrongPasswords
+  audit?: (audit: TokenAudit) => void
   now?: () => number
 }
 
 /** Said to clients, which renew after it; never less than 60 (distribution, token specification). */
 const EXPIRES_IN_S = 60
 const MAX_CREDENTIAL_LENGTH = 4096
+const MAX_AUDIT_LENGTH = 500
 
 /**
  * The token server of the local registry (distribution, token and OAuth2 specifications). A wrong user name or password is 401;
@@ -45,11 +62,15 @@ const MAX_CREDENTIAL_LENGTH = 4096
  */
 export class TokenServer {
   readonly #options: TokenServerOptions
+  readonly #gate: WriteGate
+  readonly #wrongPasswords: WrongPasswords
   readonly #now: () => number
 
   constructor(options: TokenServerOptions) {
     this.#options = options
     this.#now = options.now ?? Date.now
+    this.#gate = options.gate ?? new WriteGate({ now: this.#now })
+    this.#wrongPasswords = options.wrongPasswords ?? new WrongPasswords({ now: this.#now })
   }
 
   /** Answers GET and POST; never throws for what a client sent. */
@@ -59,37 +80,45 @@ export class TokenServer {
     if (service !== null && service !== this.#options.service) {
       return refusal(400, 'invalid_request', `this server issues no tokens for the service ${service.slice(0, 100)}`)
     }
-    const access = parseScopes(parameters.getAll('scope'))
-    if (access === undefined) return refusal(400, 'invalid_scope', 'too many or too long scopes')
-    const principal = request.method === 'GET' ? this.#basic(request.authorization) : this.#form(request.form)
-    if (!isPrincipal(principal)) return principal
-    return this.#issue(principal, access, wantsRefreshToken(parameters))
+    const asked = parseScopes(parameters.getAll('scope'))
+    if (asked === undefined) return refusal(400, 'invalid_scope', 'too many or too long scopes')
+    const login = loginOf(request)
+    if (login === undefined) {
+      return refusal(400, 'unsupported_grant_type', 'grant_type must be password or refresh_token')
+    }
+    const principal = this.#identify(login, request)
+    if (principal === undefined) return this.#refuse(request.address, login, asked)
+    const allowed = allowedAccess(principal.grants, asked)
+    const audit = { subject: principal.subject, address: request.address, login, ...scopesOf(asked, allowed) }
+    const retryAfterS = this.#gate.ask(principal.subject, allowed)
+    if (retryAfterS !== undefined) {
+      this.#options.audit?.({ outcome: 'paused', ...audit })
+      return writesPaused(retryAfterS)
+    }
+    const answer = await this.#issue(principal, allowed, wantsRefreshToken(parameters))
+    this.#options.audit?.({ outcome: 'issued', ...audit })
+    return answer
   }
 
-  #basic(authorization: string | undefined): Principal | TokenAnswer {
-    if (authorization === undefined || authorization === '') {
-      return { subject: '', grants: this.#options.anonymous ?? [], tokenSeconds: EXPIRES_IN_S }
-    }
-    const credential = readBasic(authorization)
-    if (credential === undefined) return unauthorized()
-    return this.#options.authenticator.check(credential.username, credential.password) ?? unauthorized()
+  #identify(login: Login, { authorization, form }: TokenRequest): Principal | undefined {
+    if (login === 'anonymous') return { subject: '', grants: this.#options.anonymous?.() ?? [] }
+    if (login === 'refresh_token') return this.#options.refreshTokens?.checkRefresh(credentialOf(form, 'refresh_token'))
+    const { username, password } =
+      login === 'password'
+        ? { username: credentialOf(form, 'username'), password: credentialOf(form, 'password') }
+        : readBasic(authorization ?? '')
+    return this.#options.authenticator.check(username, password)
   }
 
-  #form(form: URLSearchParams): Principal | TokenAnswer {
-    const value = (name: string): string => (form.get(name) ?? '').slice(0, MAX_CREDENTIAL_LENGTH)
-    const grantType = value('grant_type')
-    if (grantType === 'password') {
-      return this.#options.authenticator.check(value('username'), value('password')) ?? unauthorized()
-    }
-    if (grantType === 'refresh_token') {
-      return this.#options.refreshTokens?.checkRefresh(value('refresh_token')) ?? unauthorized()
-    }
-    return refusal(400, 'unsupported_grant_type', 'grant_type must be password or refresh_token')
+  #refuse(address: string, login: Login, asked: readonly Access[]): TokenAnswer {
+    const retryAfterS = this.#wrongPasswords.count(address)
+    const outcome = retryAfterS === undefined ? 'refused' : 'limited'
+    this.#options.audit?.({ outcome, subject: '', address, login, ...scopesOf(asked, []) })
+    return retryAfterS === undefined ? unauthorized() : tooManyWrong(retryAfterS)
   }
 
-  async #issue(principal: Principal, requested: readonly Access[], offline: boolean): Promise<TokenAnswer> {
+  async #issue(principal: Principal, access: readonly Access[], offline: boolean): Promise<TokenAnswer> {
     const nowMs = this.#now()
-    const access = allowedAccess(principal.grants, requested)
     const token = await this.#sign(principal, access, nowMs)
     const refreshToken = offline ? await this.#options.refreshTokens?.issueRefresh(principal.subject) : undefined
     return json(200, {
@@ -112,10 +141,21 @@ export class TokenServer {
       .setAudience(this.#options.service)
       .setIssuedAt(iat)
       .setNotBefore(iat)
-      .setExpirationTime(iat + principal.tokenSeconds)
+      .setExpirationTime(iat + BEARER_SECONDS)
       .setJti(randomUUID())
       .sign(privateKey)
   }
+}
+
+/** How a client says who it is; undefined for a grant that is not known. */
+function loginOf({ method, authorization, form }: TokenRequest): Login | undefined {
+  if (method === 'GET') return authorization === undefined || authorization === '' ? 'anonymous' : 'basic'
+  const grantType = form.get('grant_type')
+  return grantType === 'password' || grantType === 'refresh_token' ? grantType : undefined
+}
+
+function credentialOf(form: URLSearchParams, name: string): string {
+  return (form.get(name) ?? '').slice(0, MAX_CREDENTIAL_LENGTH)
 }
 
 /** Who comes with a refresh token has one already. */
@@ -124,30 +164,15 @@ function wantsRefreshToken(parameters: URLSearchParams): boolean {
   return parameters.get('offline_token') === 'true' || parameters.get('access_type') === 'offline'
 }
 
-function isPrincipal(answer: Principal | TokenAnswer): answer is Principal {
-  return 'grants' in answer
-}
-
-function readBasic(header: string): { username: string; password: string } | undefined {
-  const encoded = /^Basic +([A-Za-z0-9+/_-]+=*) *$/i.exec(header.slice(0, 2 * MAX_CREDENTIAL_LENGTH))?.[1]
-  if (encoded === undefined) return undefined
+/** What is no Basic credential is the empty name, which nobody has. */
+function readBasic(header: string): { username: string; password: string } {
+  const encoded = /^Basic +([A-Za-z0-9+/_-]+=*) *$/i.exec(header.slice(0, 2 * MAX_CREDENTIAL_LENGTH))?.[1] ?? ''
   const text = Buffer.from(encoded, 'base64').toString('utf8')
   const colon = text.indexOf(':')
-  return colon <= 0 ? undefined : { username: text.slice(0, colon), password: text.slice(colon + 1) }
+  return { username: text.slice(0, Math.max(colon, 0)), password: text.slice(colon + 1) }
 }
 
-function unauthorized(): TokenAnswer {
-  const answer = refusal(401, 'invalid_grant', 'wrong user name or password, or a credential that has ended')
-  return { ...answer, headers: { ...answer.headers, 'www-authenticate': 'Basic realm="slipway registry"' } }
-}
-
-/** Both forms in one body: registry clients show `errors`, OAuth2 clients `error`. */
-function refusal(status: number, error: string, message: string): TokenAnswer {
-  const code = status === 401 ? 'UNAUTHORIZED' : 'UNSUPPORTED'
-  return json(status, { error, error_description: message, errors: [{ code, message, detail: null }] })
-}
-
-function json(status: number, value: object): TokenAnswer {
-  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
-  return { status, headers, body: JSON.stringify(value) }
+function scopesOf(asked: readonly Access[], allowed: readonly Access[]): { asked: string; allowed: string } {
+  const text = (access: readonly Access[]): string => access.map(formatScope).join(' ').slice(0, MAX_AUDIT_LENGTH)
+  return { asked: text(asked), allowed: text(allowed) }
 }

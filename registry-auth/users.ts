@@ -7,8 +7,8 @@ import { TEMPORARY_PREFIX } from './temporary-credentials.ts'
 /** A user of the local registry as it is stored; no secret can be read from it. */
 export interface UserRecord {
   username: string
-  /** SHA-256 of the generated password, hex. */
-  passwordHash: string
+  /** SHA-256 of the generated password, hex; the anonymous user has none. */
+  passwordHash?: string
   grants: readonly Grant[]
   /** SHA-256 of refresh tokens, hex, oldest first. */
   refreshHashes: readonly string[]
@@ -25,7 +25,8 @@ export interface UserStore {
 
 const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/
 const MAX_REFRESH_TOKENS = 16
-const TOKEN_SECONDS = 60
+/** Stands for everybody without a credential. It has rights, which can only be to pull, and no password. */
+const ANONYMOUS = 'anonymous'
 
 /**
  * The users of the local registry: people and machines that log in with a password made here, until they are revoked.
@@ -38,6 +39,11 @@ export class RegistryUsers implements Authenticator, RefreshTokens {
 
   constructor(store: UserStore) {
     this.#store = store
+  }
+
+  /** What may be done without a credential. */
+  anonymous(): readonly Grant[] {
+    return this.#store.get(ANONYMOUS)?.grants ?? []
   }
 
   list(): { username: string; allow: string[] }[] {
@@ -59,15 +65,19 @@ export class RegistryUsers implements Authenticator, RefreshTokens {
     })
   }
 
-  /** Replaces a user's rights; tokens already given live on for up to two minutes. Throws `user-not-found`, `grant-invalid`. */
+  /**
+   * Replaces a user's rights; tokens already given live on for a minute. `anonymous` is made by its first rights.
+   * Throws `user-not-found`, `grant-invalid`.
+   */
   setRights(username: string, allow: readonly string[]): Promise<void> {
     return this.#change(async () => {
       const grants = allow.map(parseGrant)
-      await this.#store.put({ ...this.#known(username), grants })
+      const user = username === ANONYMOUS ? anonymousUser(grants) : this.#known(username)
+      await this.#store.put({ ...user, grants })
     })
   }
 
-  /** Removes a user with all logins. Throws `user-not-found`. */
+  /** Removes a user with all logins; of `anonymous` all rights. Throws `user-not-found`. */
   revoke(username: string): Promise<void> {
     return this.#change(async () => {
       this.#known(username)
@@ -77,7 +87,8 @@ export class RegistryUsers implements Authenticator, RefreshTokens {
 
   check(username: string, password: string): Principal | undefined {
     const user = this.#store.get(username)
-    return user !== undefined && secretMatches(password, user.passwordHash) ? principalOf(user) : undefined
+    const matches = secretMatches(password, user?.passwordHash)
+    return matches && user !== undefined ? principalOf(user) : undefined
   }
 
   /** A login for a user, `NAME.SECRET`; of more than 16 the oldest ends. Undefined for who is no user (a temporary credential). */
@@ -94,8 +105,9 @@ export class RegistryUsers implements Authenticator, RefreshTokens {
 
   checkRefresh(refreshToken: string): Principal | undefined {
     const user = this.#store.get(refreshToken.slice(0, Math.max(refreshToken.lastIndexOf('.'), 0)))
-    const known = user?.refreshHashes.some((hash) => secretMatches(refreshToken, hash)) === true
-    return user !== undefined && known ? principalOf(user) : undefined
+    const hash = hashSecret(refreshToken)
+    // The hash of 256 random bits: where a comparison of two stops, nobody can make use of.
+    return user?.refreshHashes.includes(hash) === true ? principalOf(user) : undefined
   }
 
   #known(username: string): UserRecord {
@@ -112,14 +124,28 @@ export class RegistryUsers implements Authenticator, RefreshTokens {
 }
 
 function checkName(username: string): void {
-  if (NAME.test(username) && !username.startsWith(TEMPORARY_PREFIX)) return
+  if (NAME.test(username) && username !== ANONYMOUS && !username.startsWith(TEMPORARY_PREFIX)) return
   throw new AppError(`"${username.slice(0, 100)}" cannot be the name of a registry user`, {
     code: 'user-name-invalid',
     fault: 'user',
-    hint: `use lower-case letters, digits, dots, dashes and underscores, beginning with a letter or digit and not with ${TEMPORARY_PREFIX}`,
+    hint:
+      username === ANONYMOUS
+        ? 'say what needs no login: slipway registry user rights anonymous --allow pull:PREFIX/*'
+        : `use lower-case letters, digits, dots, dashes and underscores, beginning with a letter or digit and not with ${TEMPORARY_PREFIX}`,
   })
 }
 
 function principalOf({ username, grants }: UserRecord): Principal {
-  return { subject: username, grants, tokenSeconds: TOKEN_SECONDS }
+  return { subject: username, grants }
+}
+
+function anonymousUser(grants: readonly Grant[]): UserRecord {
+  if (grants.some(({ actions }) => actions.some((action) => action !== 'pull'))) {
+    throw new AppError('without a login nothing but pull can be allowed', {
+      code: 'grant-invalid',
+      fault: 'user',
+      hint: 'add a user for pushes: slipway registry user add NAME --allow pull,push:PREFIX/*',
+    })
+  }
+  return { username: ANONYMOUS, grants, refreshHashes: [], createdAtMs: Date.now() }
 }

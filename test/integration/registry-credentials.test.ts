@@ -133,7 +133,7 @@ describe.skipIf(!requireProgram('docker-registry', 'setpriv', 'skopeo'))('the lo
       })
       await expect(pullLarge(puller)).rejects.toMatchObject({
         code: 'registry-address-refused',
-        message: `${fixture.proxy.host} sends on to an address that is refused: http://r.example/blob?X-Signature=…: it leads to an address without https`,
+        message: `${fixture.proxy.host} leads to http://r.example/blob?X-Signature=…, which is refused: it leads to an address without https`,
       })
     })
   })

@@ -77,3 +77,12 @@ describe('an image reference', () => {
     )
   })
 })
+
+it.each([
+  ['docker.io/debian:12', 'library/debian'],
+  ['index.docker.io/debian', 'library/debian'],
+  ['docker.io/someone/app', 'someone/app'],
+  ['r.example/debian', 'debian'],
+])('%s names the repository %s', (text, repository) => {
+  expect(parseReference(text, 'r.example').repository).toBe(repository)
+})

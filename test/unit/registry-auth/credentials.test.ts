@@ -20,18 +20,17 @@ function memoryStore(): UserStore & { records: Map<string, UserRecord> } {
 
 describe('a pull credential', () => {
   it('opens one repository for pulling, with tokens of one second', () => {
-    const credentials = new TemporaryCredentials(() => 1000)
+    const credentials = new TemporaryCredentials({ now: () => 1000 })
     const { username, password } = credentials.issuePull('default/a', 2000)
     expect(credentials.check(username, password)).toEqual({
       subject: username,
       grants: [{ repository: 'default/a', actions: ['pull'] }],
-      tokenSeconds: 1,
     })
   })
 
   it('is refused with another password or name, after its end, and from its deadline on', () => {
     let nowMs = 1000
-    const credentials = new TemporaryCredentials(() => nowMs)
+    const credentials = new TemporaryCredentials({ now: () => nowMs })
     const first = credentials.issuePull('a', 2000)
     const second = credentials.issuePull('a', 2000)
     expect(credentials.check(first.username, second.password)).toBeUndefined()
@@ -55,7 +54,7 @@ describe('a pull credential', () => {
 
   it('is not made beyond 10,000 in force; those past their deadline make room', () => {
     let nowMs = 0
-    const credentials = new TemporaryCredentials(() => nowMs)
+    const credentials = new TemporaryCredentials({ now: () => nowMs })
     for (let count = 0; count < 10_000; count += 1) credentials.issuePull('a', 10)
     expect(() => credentials.issuePull('a', 10)).toThrow(
       expect.objectContaining({ code: 'credentials-exhausted', retryable: true }),
@@ -74,7 +73,6 @@ describe('a registry user', () => {
     expect(users.check('ci', password)).toEqual({
       subject: 'ci',
       grants: [{ repository: 'default/*', actions: ['pull', 'push'] }],
-      tokenSeconds: 60,
     })
     expect(users.check('ci', `${password}x`)).toBeUndefined()
     expect(users.list()).toEqual([{ username: 'ci', allow: ['pull,push:default/*'] }])
@@ -107,6 +105,45 @@ describe('a registry user', () => {
     expect(users.checkRefresh(refreshToken)).toBeUndefined()
     await expect(users.revoke('ci')).rejects.toMatchObject({ code: 'user-not-found' })
     await expect(users.setRights('ci', [])).rejects.toMatchObject({ code: 'user-not-found' })
+  })
+
+  it('that is called anonymous stands for who has no login, and can only pull', async () => {
+    const users = new RegistryUsers(memoryStore())
+    expect(users.anonymous()).toEqual([])
+    await expect(users.add('anonymous', ['pull:a'])).rejects.toMatchObject({
+      code: 'user-name-invalid',
+      hint: expect.stringContaining('registry user rights anonymous'),
+    })
+    for (const right of ['push:public/*', 'pull,delete:public/*']) {
+      await expect(users.setRights('anonymous', [right])).rejects.toMatchObject({ code: 'grant-invalid' })
+    }
+    await users.setRights('anonymous', ['pull:public/*'])
+    expect(users.anonymous()).toEqual([{ repository: 'public/*', actions: ['pull'] }])
+    expect(users.list()).toEqual([{ username: 'anonymous', allow: ['pull:public/*'] }])
+    for (const password of ['', 'anonymous', '0'.repeat(64)]) {
+      expect(users.check('anonymous', password)).toBeUndefined()
+    }
+    await users.revoke('anonymous')
+    expect(users.anonymous()).toEqual([])
+  })
+
+  it('cannot be told from a name that nobody has by how long a wrong password takes', async () => {
+    const users = new RegistryUsers(memoryStore())
+    await users.add('known', [])
+    await users.setRights('anonymous', ['pull:public/*'])
+    const both = firstOf(new TemporaryCredentials(), users)
+    const names = ['known', 'nobody', 'anonymous'] as const
+    const times = names.map((): number[] => [])
+    for (let round = 0; round < 60; round += 1) {
+      for (const [at, name] of names.entries()) {
+        const began = process.hrtime.bigint()
+        for (let count = 0; count < 100; count += 1) both.check(name, 'a wrong password')
+        times[at]?.push(Number(process.hrtime.bigint() - began))
+      }
+    }
+    const medians = times.map((list) => list.toSorted((a, b) => a - b)[list.length >> 1] ?? 0)
+    // Without the work for unknown names it is a twentieth.
+    expect(Math.max(...medians) / Math.min(...medians)).toBeLessThan(1.7)
   })
 
   it('has up to 16 logins by refresh token, the oldest of which ends', async () => {

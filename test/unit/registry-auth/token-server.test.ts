@@ -9,8 +9,11 @@ import {
   type Principal,
   parseGrant,
   SigningKeys,
+  type TokenAudit,
   TokenServer,
   type TokenServerOptions,
+  WriteGate,
+  WrongPasswords,
 } from '../../../registry-auth/index.ts'
 
 let home: string
@@ -22,7 +25,7 @@ beforeAll(() => {
 afterAll(() => rmSync(home, { recursive: true, force: true }))
 
 const grants: Grant[] = [parseGrant('pull,push:default/*')]
-const principal: Principal = { subject: 'ci', grants, tokenSeconds: 1 }
+const principal: Principal = { subject: 'ci', grants }
 const refreshTokens = {
   issueRefresh: async (subject: string) => `refresh of ${subject}`,
   checkRefresh: (token: string) => (token === 'refresh of ci' ? principal : undefined),
@@ -43,6 +46,7 @@ async function get(query: string, authorization?: string, options?: Partial<Toke
     query: new URLSearchParams(query),
     authorization,
     form: new URLSearchParams(),
+    address: '127.0.0.1',
   }
   const { status, headers, body } = await serve(options).answer(request)
   return { status, headers, body: JSON.parse(body) as Record<string, string> }
@@ -53,6 +57,7 @@ async function post(form: string, options?: Partial<TokenServerOptions>) {
     query: new URLSearchParams(),
     authorization: undefined,
     form: new URLSearchParams(form),
+    address: '127.0.0.1',
   }
   const { status, body } = await serve(options).answer(request)
   return { status, body: JSON.parse(body) as Record<string, string> }
@@ -118,7 +123,7 @@ describe('the token server', () => {
   it('gives who has no credential what everybody may do', async () => {
     const query = 'service=registry&scope=repository:public/a:pull,push'
     expect((await claimsOf((await get(query)).body['token']))['access']).toEqual([])
-    const anonymous = [parseGrant('pull:public/*')]
+    const anonymous = () => [parseGrant('pull:public/*')]
     const { body } = await get(query, undefined, { anonymous })
     expect(await claimsOf(body['token'])).toMatchObject({
       sub: '',
@@ -156,6 +161,50 @@ describe('the token server', () => {
     )
     expect((await post(`${form}other`, { refreshTokens })).status).toBe(401)
     expect((await post(`${form}refresh of ci`)).status).toBe(401)
+  })
+
+  it('answers 503 with the time to wait while no bearer that writes is issued, and goes on with pulls', async () => {
+    const gate = new WriteGate({ now: () => NOW_MS })
+    gate.close('collector', NOW_MS + 40_000)
+    const query = 'service=registry&scope=repository:default/a:pull,push'
+    const { status, headers, body } = await get(query, basic('ci:p:w'), { gate })
+    expect([status, headers['retry-after']]).toEqual([503, '40'])
+    expect(body['errors']).toEqual([
+      {
+        code: 'UNAVAILABLE',
+        message: 'the registry is being collected and takes no pushes; push again in 40 s',
+        detail: null,
+      },
+    ])
+    expect((await get(query.replace(',push', ''), basic('ci:p:w'), { gate })).status).toBe(200)
+    expect((await get(query.replace('default', 'other'), basic('ci:p:w'), { gate })).status).toBe(200)
+  })
+
+  it('answers 429 to who sends too many wrong passwords, and still takes the right one', async () => {
+    const options = { wrongPasswords: new WrongPasswords({ now: () => NOW_MS, burst: 2, refillMs: 3_000 }) }
+    const tries = ['ci:a', 'nobody:b', 'ci:c'].map((text) => get('service=registry', basic(text), options))
+    expect((await Promise.all(tries)).map(({ status }) => status)).toEqual([401, 401, 429])
+    const form = 'grant_type=refresh_token&refresh_token=wrong'
+    expect((await post(form, options)).body['error_description']).toBe(
+      'too many wrong passwords from this address; try again in 3 s',
+    )
+    expect((await get('service=registry', basic('ci:p:w'), options)).status).toBe(200)
+  })
+
+  it('tells each request, without a secret and without names that are nobody’s', async () => {
+    const audits: TokenAudit[] = []
+    const audit = (line: TokenAudit) => void audits.push(line)
+    const scope = 'scope=repository:default/a:pull,delete'
+    await get(`service=registry&${scope}`, basic('ci:p:w'), { audit })
+    await get('service=registry', basic('p:w:ci'), { audit })
+    await get(`service=registry&${scope}`, undefined, { audit })
+    const common = { address: '127.0.0.1', asked: 'repository:default/a:pull,delete' }
+    expect(audits).toEqual([
+      { ...common, outcome: 'issued', subject: 'ci', login: 'basic', allowed: 'repository:default/a:pull' },
+      { ...common, outcome: 'refused', subject: '', login: 'basic', asked: '', allowed: '' },
+      { ...common, outcome: 'issued', subject: '', login: 'anonymous', allowed: '' },
+    ])
+    expect(JSON.stringify(audits)).not.toContain('p:w')
   })
 
   it('refuses other kinds of grants', async () => {

@@ -1,0 +1,8 @@
+export type { CredentialSource } from '../credential.ts'
+export { CredentialChain } from './chain.ts'
+export { type ConfigPlace, DockerConfigSource, userConfigPlaces } from './docker-config-source.ts'
+export { EcrTokens } from './ecr.ts'
+export { lookAtRegistry } from './look.ts'
+export { Registries, type RegistryStore, type StoredRegistry } from './registries.ts'
+export { SecretBox } from './secret-box.ts'
+export { type CredentialRequest, canonicalRegistry, type NamedSource } from './source.ts'
