@@ -30,12 +30,16 @@ export function answerProblem(
   discardRest(request)
 }
 
-/** The same on a bare socket: for upgrades and for what is no request. The connection ends. */
+/** So long is thrown away what a caller still sends behind its refusal. */
+const LINGER_MS = 1_000
+
+/** The same on a bare socket: for upgrades and for what is no request. The connection ends. `method` as far as it is known. */
 export function refuseSocket(
   socket: Duplex,
   error: AppError,
   requestId: string,
   status = errorEntry(error.code).status,
+  method?: string,
 ): void {
   if (!socket.writable) {
     socket.destroy()
@@ -44,9 +48,19 @@ export function refuseSocket(
   const body = JSON.stringify({ ...toProblem(error, requestId), status })
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\ncontent-type: application/problem+json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\nx-request-id: ${requestId}\r\nconnection: close\r\n\r\n${body}`,
+      `content-length: ${Buffer.byteLength(body)}\r\nx-request-id: ${requestId}\r\nconnection: close\r\n\r\n` +
+      (method === 'HEAD' ? '' : body),
   )
-  socket.once('finish', () => socket.destroy())
+  linger(socket)
+}
+
+/** RFC 9112 9.6: closed while the caller still sends, a connection is reset and the answer lost with it. */
+function linger(socket: Duplex): void {
+  const destroy = (): void => void socket.destroy()
+  const timer = setTimeout(destroy, LINGER_MS)
+  socket.once('close', () => clearTimeout(timer))
+  if (socket.readableEnded) socket.once('finish', destroy)
+  else socket.once('end', destroy).resume()
 }
 
 /** `Server-Timing` (W3C): the phases of the cold start and the whole, in ms. */

@@ -26,54 +26,73 @@ export class ByteBudget {
 
 export interface ReadBodyOptions {
   maxBytes: number
-  budget: ByteBudget
   /** Longest wait for the last byte. */
   timeoutMs: number
   /** Called when the body is wanted: sends `100 Continue` to a caller that waits for it. */
   onWanted?: () => void
 }
 
-export interface HeldBody {
-  bytes: Buffer
-  /** Gives the bytes back to the budget: call it when nothing refers to them any more. */
-  release: () => void
+/** A body, and what else is kept in memory for its call: counted against the budget until it is released. */
+export class HeldBody {
+  readonly #budget: ByteBudget
+  #held = 0
+  /** The call is over: what still comes in is not kept. */
+  #released = false
+  bytes: Buffer = EMPTY
+
+  constructor(budget: ByteBudget) {
+    this.#budget = budget
+  }
+
+  get heldBytes(): number {
+    return this.#held
+  }
+
+  /** Takes room for so many bytes more; false when there is none. */
+  hold(bytes: number): boolean {
+    if (this.#released || !this.#budget.take(bytes)) return false
+    this.#held += bytes
+    return true
+  }
+
+  /** Gives everything back: call it when nothing refers to the bytes any more. */
+  release(): void {
+    this.#released = true
+    this.#budget.give(this.#held)
+    this.#held = 0
+  }
 }
 
-/** Reads a body whole. Throws `body-too-large`, `overloaded` (the budget is spent), `request-malformed` (it stops or is cut). */
-export async function readBody(request: IncomingMessage, options: ReadBodyOptions): Promise<HeldBody> {
-  const { maxBytes, budget } = options
+const EMPTY = Buffer.alloc(0)
+
+/** Reads a body whole into `body`. Throws `body-too-large`, `overloaded` (the budget is spent), `request-malformed` (it stops or is cut). */
+export async function readBody(request: IncomingMessage, body: HeldBody, options: ReadBodyOptions): Promise<void> {
+  const { maxBytes } = options
   const announced = Number(request.headers['content-length'] ?? 0)
   if (announced > maxBytes) throw tooLarge(maxBytes)
-  let held = 0
-  const hold = (bytes: number): void => {
-    if (bytes <= held) return
-    if (!budget.take(bytes - held)) throw overBudget()
-    held = bytes
+  // It left while its call waited: nobody would tell of its end again.
+  if (request.destroyed) throw cut('the connection ended before the body was read')
+  const grow = (length: number): void => {
+    if (length > maxBytes) throw tooLarge(maxBytes)
+    if (length > body.heldBytes && !body.hold(length - body.heldBytes)) throw overBudget()
   }
-  const release = (): void => {
-    budget.give(held)
-    held = 0
-  }
-  try {
-    hold(announced)
-    options.onWanted?.()
-    const bytes = await collect(request, options, hold)
-    return { bytes, release }
-  } catch (thrown) {
-    release()
-    throw thrown
-  }
+  grow(announced)
+  options.onWanted?.()
+  // The parser is in the midst of what it was given: a body that came together with the head is here a moment later, and costs no listeners.
+  await Promise.resolve()
+  const isHere = announced > 0 && request.readableLength === announced
+  body.bytes = isHere ? (request.read() as Buffer) : await collect(request, options, grow)
+  grow(body.bytes.length)
 }
 
-function collect(request: IncomingMessage, options: ReadBodyOptions, hold: (bytes: number) => void): Promise<Buffer> {
+function collect(request: IncomingMessage, options: ReadBodyOptions, grow: (length: number) => void): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const chunks: Buffer[] = []
   let length = 0
   const onData = (chunk: Buffer): void => {
     length += chunk.length
     try {
-      if (length > options.maxBytes) throw tooLarge(options.maxBytes)
-      hold(length)
+      grow(length)
       chunks.push(chunk)
     } catch (thrown) {
       settle()

@@ -1,31 +1,33 @@
-import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import {
   errorEntry,
   httpStatusOf,
   type InvocationRecord,
-  type InvocationResult,
   NUMBERS,
   QualifierText,
   type Version,
   violationsOf,
 } from '../../api/index.ts'
 import { AppError, discardRest, toAppError } from '../../common/index.ts'
-import type { RecordSink, Runtime } from '../../runtime-shim/index.ts'
+import type { EventResult, RecordSink, Runtime } from '../../runtime-shim/index.ts'
 import type { AccessControl } from '../access.ts'
 import type { Snapshot } from '../store/store.ts'
 import { serverTiming } from './answer.ts'
-import { type ByteBudget, type HeldBody, readBody } from './body.ts'
+import { type ByteBudget, HeldBody, readBody } from './body.ts'
+import type { JsonCheck } from './json-check.ts'
 
 /** Facts: scf-contract 1.8. */
 const MAX_EVENT_BYTES = 6 * 1024 * 1024
 const BODY_TIMEOUT_MS = 60_000
+/** An empty body is an empty object. */
+const NO_EVENT = Buffer.from('{}')
 
 export interface EventCallDependencies {
   runtime: Runtime
   snapshot: Snapshot
   access: AccessControl
   budget: ByteBudget
+  jsonCheck: JsonCheck
   record: RecordSink
 }
 
@@ -50,36 +52,79 @@ export async function answerEventCall(
   const callerRequestId = callerId(request)
   let version: Version | undefined
   let body: HeldBody | undefined
-  let result: InvocationResult
+  const answer = new HeldBody(dependencies.budget)
+  let result: EventResult
   try {
     dependencies.access.require('invoke', request.headers.authorization, target.namespace)
-    const { qualifier, tail } = readQuery(target.query)
+    const { qualifier, tail, cancel } = readQuery(target.query)
     version = findVersion(dependencies.snapshot, target, qualifier)
-    body = await readEvent(dependencies.budget, request, response)
-    const call = { requestId, callerRequestId, body: body.bytes, tail, signal: abortedWhenGone(response) }
-    result = await dependencies.runtime.invokeEvent(version, call)
+    const reading = { dependencies, request, response, body: (body = new HeldBody(dependencies.budget)) }
+    const isJob = version.settings.type === 'job'
+    if (isJob || readsAtOnce(request)) await readEvent(reading)
+    const ids = { requestId, callerRequestId }
+    if (isJob) result = await acceptJob(dependencies.runtime, version, { ...ids, body: body.bytes }, startedAtMs)
+    else {
+      const caller = cancel ? abortedWhenGone(response) : null
+      const event = readsAtOnce(request) ? body.bytes : () => readEvent(reading)
+      const hold = (bytes: number): boolean => answer.hold(bytes)
+      result = await dependencies.runtime.invokeEvent(version, { ...ids, body: event, tail, hold, caller })
+    }
   } catch (thrown) {
     result = refused(toAppError(thrown), requestId, startedAtMs)
     // With a version the runtime was not reached: nobody else records this call. Without one, strangers would fill the store.
     if (version !== undefined) dependencies.record(recordOf(version, result, callerRequestId, startedAtMs))
-  } finally {
-    body?.release()
   }
+  body?.release()
   sendResult(request, response, result)
+  releaseWhenSent(response, answer)
 }
 
-function readQuery(query: string): { qualifier: string; tail: boolean } {
-  if (query === '') return { qualifier: '$LATEST', tail: false }
+/** The answer says that it was accepted and will run; what became of it, its record says (facts: scf-contract 2). */
+async function acceptJob(
+  runtime: Runtime,
+  version: Version,
+  job: Parameters<Runtime['acceptJob']>[1],
+  startedAtMs: number,
+): Promise<EventResult> {
+  await runtime.acceptJob(version, job)
+  const { requestId } = job
+  const durationMs = Date.now() - startedAtMs
+  const info = { requestId, statusCode: 200, accepted: true, durationMs, memoryBytes: 0, coldStart: null } as const
+  return { info, resultJson: 'null' }
+}
+
+function abortedWhenGone(response: ServerResponse): AbortSignal {
+  const controller = new AbortController()
+  response.once('close', () => {
+    if (!response.writableFinished) controller.abort(new Error('the caller has gone'))
+  })
+  return controller.signal
+}
+
+interface CallQuery {
+  qualifier: string
+  tail: boolean
+  /** The call ends when its caller goes. */
+  cancel: boolean
+}
+
+const FLAG = /^(?:true|false|1|0|)$/
+const NO_QUERY: CallQuery = { qualifier: '$LATEST', tail: false, cancel: false }
+
+function readQuery(query: string): CallQuery {
+  if (query === '') return NO_QUERY
   const given = new URLSearchParams(query)
   const qualifier = given.get('qualifier') ?? '$LATEST'
   const tail = given.get('tail') ?? 'false'
-  if (violationsOf(QualifierText, qualifier).length > 0 || !/^(?:true|false|1|0|)$/.test(tail)) {
-    throw new AppError('qualifier must be a version or an alias, and tail true or false', {
+  const cancel = given.get('cancel') ?? 'false'
+  if (violationsOf(QualifierText, qualifier).length > 0 || !FLAG.test(tail) || !FLAG.test(cancel)) {
+    throw new AppError('qualifier must be a version or an alias, tail and cancel true or false', {
       code: 'request-invalid',
       fault: 'user',
     })
   }
-  return { qualifier, tail: tail !== 'false' && tail !== '0' }
+  const isSet = (text: string): boolean => text !== 'false' && text !== '0'
+  return { qualifier, tail: isSet(tail), cancel: isSet(cancel) }
 }
 
 function findVersion(snapshot: Snapshot, { namespace, name }: EventTarget, qualifier: string): Version {
@@ -108,28 +153,35 @@ function findVersion(snapshot: Snapshot, { namespace, name }: EventTarget, quali
   return version
 }
 
-async function readEvent(budget: ByteBudget, request: IncomingMessage, response: ServerResponse): Promise<HeldBody> {
+/** Read at once; a larger body stays unread while its call waits behind others. */
+const SMALL_BODY_BYTES = 64 * 1024
+
+function readsAtOnce({ headers }: IncomingMessage): boolean {
+  const announced = Number(headers['content-length'] ?? 0)
+  // What is too large is refused before anything is started for it.
+  return headers['transfer-encoding'] === undefined && (announced <= SMALL_BODY_BYTES || announced > MAX_EVENT_BYTES)
+}
+
+interface Reading {
+  dependencies: EventCallDependencies
+  request: IncomingMessage
+  response: ServerResponse
+  body: HeldBody
+}
+
+/** Reads the event, checks that it is one, and answers it; what it holds is given back with the body. */
+async function readEvent({ dependencies, request, response, body }: Reading): Promise<Buffer> {
   const waits = request.headers.expect !== undefined
   const onWanted = waits ? { onWanted: () => response.writeContinue() } : {}
-  const body = await readBody(request, { maxBytes: MAX_EVENT_BYTES, budget, timeoutMs: BODY_TIMEOUT_MS, ...onWanted })
-  if (body.bytes.length === 0) return { ...body, bytes: Buffer.from('{}') }
-  if (isJson(body.bytes)) return body
-  body.release()
+  await readBody(request, body, { maxBytes: MAX_EVENT_BYTES, timeoutMs: BODY_TIMEOUT_MS, ...onWanted })
+  if (body.bytes.length === 0) body.bytes = NO_EVENT
+  const isJson = dependencies.jsonCheck.isJson(body.bytes)
+  if (isJson === true || (await isJson)) return body.bytes
   throw new AppError('the event is not JSON', {
     code: 'request-invalid',
     fault: 'user',
     hint: 'send one JSON value in UTF-8; a text needs quotes',
   })
-}
-
-function isJson(bytes: Buffer): boolean {
-  if (!isUtf8(bytes)) return false
-  try {
-    JSON.parse(bytes.toString('utf8'))
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** The caller's own id, kept beside ours when it is plain text of a reasonable length. */
@@ -138,47 +190,41 @@ export function callerId(request: IncomingMessage): string | null {
   return typeof given === 'string' && /^[\x21-\x7e]{1,128}$/.test(given) ? given : null
 }
 
-function abortedWhenGone(response: ServerResponse): AbortSignal {
-  const controller = new AbortController()
-  response.once('close', () => {
-    if (!response.writableFinished) controller.abort(new Error('the caller has gone'))
-  })
-  return controller.signal
+/** A slow caller's answer takes its room until the kernel has it. */
+function releaseWhenSent(response: ServerResponse, answer: HeldBody): void {
+  if (response.destroyed || response.writableLength === 0) answer.release()
+  else response.once('close', () => answer.release())
 }
 
-function refused(error: AppError, requestId: string, startedAtMs: number): InvocationResult {
+function refused(error: AppError, requestId: string, startedAtMs: number): EventResult {
   const statusCode = errorEntry(error.code).number ?? 500
   const { name } = NUMBERS[statusCode]
   const hint = error.hint === undefined ? '' : `; ${error.hint}`
   const errorMessage = error.code === 'internal' ? name : `${name}: ${error.message}${hint}`
   return {
-    requestId,
-    statusCode,
-    result: { errorCode: -1, errorMessage, requestId, statusCode },
-    durationMs: Date.now() - startedAtMs,
-    memoryBytes: 0,
-    coldStart: null,
+    info: { requestId, statusCode, durationMs: Date.now() - startedAtMs, memoryBytes: 0, coldStart: null },
+    resultJson: JSON.stringify({ errorCode: -1, errorMessage, requestId, statusCode }),
   }
 }
 
 function recordOf(
   version: Version,
-  result: InvocationResult,
+  { info, resultJson }: EventResult,
   callerRequestId: string | null,
   startedAtMs: number,
 ): InvocationRecord {
-  const { errorMessage } = result.result as { errorMessage: string }
+  const { errorMessage } = JSON.parse(resultJson) as { errorMessage: string }
   return {
-    requestId: result.requestId,
+    requestId: info.requestId,
     callerRequestId,
     namespace: version.namespace,
     function: version.function,
     version: version.version,
-    kind: 'event',
+    kind: version.settings.type === 'job' ? 'job' : 'event',
     instance: null,
     startedAtMs,
-    durationMs: result.durationMs,
-    statusCode: result.statusCode,
+    durationMs: info.durationMs,
+    statusCode: info.statusCode,
     errorMessage,
     memoryBytes: 0,
     memoryLimitMb: version.settings.memory,
@@ -186,24 +232,28 @@ function recordOf(
   }
 }
 
-function sendResult(request: IncomingMessage, response: ServerResponse, result: InvocationResult): void {
-  const status = httpStatusOf(result.statusCode)
+function sendResult(request: IncomingMessage, response: ServerResponse, { info, resultJson }: EventResult): void {
+  const status = httpStatusOf(info.statusCode)
   if (status === null || response.destroyed) {
     response.destroy()
     return
   }
-  const body = JSON.stringify(result)
-  const timing =
-    request.headers['x-slipway-timing'] === undefined ? undefined : serverTiming(result.durationMs, result.coldStart)
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(body),
-    'x-request-id': result.requestId,
-    'x-slipway-status': String(result.statusCode),
-    ...(timing === undefined ? {} : { 'server-timing': timing }),
-    ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
-    ...(request.complete || request.headers.expect === undefined ? {} : { connection: 'close' }),
-  })
+  const body = `${JSON.stringify(info).slice(0, -1)},"result":${resultJson}}`
+  const headers = [
+    'Content-Type',
+    'application/json',
+    'Content-Length',
+    String(Buffer.byteLength(body)),
+    'X-Request-Id',
+    info.requestId,
+    'X-Slipway-Status',
+    String(info.statusCode),
+  ]
+  if (request.headers['x-slipway-timing'] !== undefined)
+    headers.push('Server-Timing', serverTiming(info.durationMs, info.coldStart))
+  if (status === 401) headers.push('WWW-Authenticate', 'Bearer')
+  if (!request.complete && request.headers.expect !== undefined) headers.push('Connection', 'close')
+  response.writeHead(status, headers)
   response.end(body)
   discardRest(request)
 }

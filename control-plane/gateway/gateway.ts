@@ -7,11 +7,20 @@ import type { AccessControl } from '../access.ts'
 import type { Snapshot } from '../store/store.ts'
 import { answerProblem, refuseSocket } from './answer.ts'
 import { ByteBudget } from './body.ts'
+import { connectionLimit } from './connection-limit.ts'
 import { Door } from './door.ts'
-import { answerEventCall } from './event-call.ts'
+import { answerEventCall, type EventCallDependencies } from './event-call.ts'
+import { JsonCheck } from './json-check.ts'
 import { type Route, routeRequest, type ServedHosts } from './route.ts'
 import type { StrictHead } from './strict.ts'
-import { findWebVersion, forwardUpgradeCall, forwardWebCall, type UpgradingRuntime, webCall } from './web-call.ts'
+import {
+  findWebVersion,
+  forwardUpgradeCall,
+  forwardWebCall,
+  requireWebAccess,
+  type UpgradingRuntime,
+  webCall,
+} from './web-call.ts'
 
 export type RawHandler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
 
@@ -41,18 +50,31 @@ export const HTTP_SERVER_OPTIONS = {
   requestTimeout: 960_000,
   connectionsCheckingInterval: 5_000,
   keepAliveTimeout: 65_000,
-  shouldUpgradeCallback: (request: IncomingMessage): boolean => request.headers.upgrade?.toLowerCase() === 'websocket',
+  // RFC 9110 7.8: HTTP/1.0 cannot be upgraded; there the field is ignored.
+  shouldUpgradeCallback: ({ httpVersion, headers }: IncomingMessage): boolean =>
+    httpVersion === '1.1' && headers.upgrade?.toLowerCase() === 'websocket',
 } as const
+
+/** How long a caller may leave a body, or an answer that is ready, lying. */
+const IDLE_MS = 30_000
 
 /** Everything that reads bytes of callers: what is ambiguous is refused, the rest goes to functions or to the API. */
 export class Gateway {
   readonly #options: GatewayOptions
-  readonly #budget: ByteBudget
+  readonly #events: EventCallDependencies
   readonly #door = new Door()
 
   constructor(options: GatewayOptions) {
     this.#options = options
-    this.#budget = new ByteBudget(options.bodyBudgetBytes)
+    const { runtime, snapshot, record, access } = options
+    this.#events = {
+      runtime,
+      snapshot,
+      record,
+      access,
+      budget: new ByteBudget(options.bodyBudgetBytes),
+      jsonCheck: new JsonCheck(),
+    }
   }
 
   /** An HTTP server that reads as the gateway needs it. Listening (on an inherited descriptor) is the caller's. */
@@ -61,16 +83,22 @@ export class Gateway {
     const listener = (request: IncomingMessage, response: ServerResponse): void => this.listener(request, response)
     server.on('request', listener)
     server.on('checkContinue', listener)
+    server.on('checkExpectation', listener)
     server.on('upgrade', (request, socket, head) => this.upgrade(request, socket, head))
     server.on('connect', (_request, socket) => this.#door.refuse(socket, { status: 405, why: 'CONNECT is not served' }))
+    server.timeout = IDLE_MS
+    server.on('timeout', (socket) => this.#door.idle(socket, server.timeout))
+    server.maxConnections = connectionLimit() ?? server.maxConnections
     server.on('clientError', (error, socket) => this.#door.refuseUnread(error, socket))
     return server
   }
 
-  /** For `request` and `checkContinue` events. */
+  /** For `request`, `checkContinue` and `checkExpectation` events. */
   listener(request: IncomingMessage, response: ServerResponse): void {
-    const head = this.#door.admit(request, response)
-    if (head === undefined) return
+    this.#door.admit(request, response, (head) => this.#accept(head, request, response))
+  }
+
+  #accept(head: StrictHead, request: IncomingMessage, response: ServerResponse): void {
     // Ordered by time, so that the store's index of ids grows at its end: records in random order cost it more than twice as much.
     const requestId = randomUUIDv7()
     const route = routeRequest(request.method ?? 'GET', head.host, head.target, this.#options.served)
@@ -82,15 +110,23 @@ export class Gateway {
     })
   }
 
-  async #serve(route: Route, request: IncomingMessage, response: ServerResponse, requestId: string): Promise<void> {
-    const { runtime, snapshot, record, access, api, registryToken } = this.#options
+  #serve(route: Route, request: IncomingMessage, response: ServerResponse, requestId: string): Promise<void> {
+    return route.kind === 'event'
+      ? answerEventCall(this.#events, request, response, route, requestId)
+      : this.#serveOther(route, request, response, requestId)
+  }
+
+  async #serveOther(
+    route: Exclude<Route, { kind: 'event' }>,
+    request: IncomingMessage,
+    response: ServerResponse,
+    requestId: string,
+  ): Promise<void> {
+    const { runtime, snapshot, access, api, registryToken } = this.#options
     switch (route.kind) {
-      case 'event': {
-        const dependencies = { runtime, snapshot, record, access, budget: this.#budget }
-        return answerEventCall(dependencies, request, response, route, requestId)
-      }
       case 'web': {
         const version = findWebVersion(snapshot, route)
+        requireWebAccess(access, version, request)
         return forwardWebCall(runtime, version, request, response, webCall(route, request, requestId))
       }
       case 'redirect':
@@ -123,11 +159,12 @@ export class Gateway {
   }
 
   async #upgrade(strict: StrictHead, request: IncomingMessage, head: Buffer, requestId: string): Promise<void> {
-    const { runtime, snapshot, served } = this.#options
+    const { runtime, snapshot, access, served } = this.#options
     const route = routeRequest(request.method ?? 'GET', strict.host, strict.target, served)
     if (route.kind === 'not-served') throw hostNotServed(strict.host)
     if (route.kind !== 'web') throw cannotUpgrade('only web functions take WebSockets')
     const version = findWebVersion(snapshot, route)
+    requireWebAccess(access, version, request)
     if (runtime.forwardUpgrade === undefined) throw cannotUpgrade('this runtime does not forward WebSockets yet')
     const forward = runtime.forwardUpgrade.bind(runtime)
     await forwardUpgradeCall(forward, version, request, head, webCall(route, request, requestId))

@@ -10,10 +10,12 @@ export interface RequestHead {
   httpVersion: string
   /** Names and values alternating, as sent. */
   rawHeaders: readonly string[]
+  /** It came over TLS. Default false. */
+  secure?: boolean
 }
 
 export interface Refusal {
-  status: 400 | 405 | 501 | 505
+  status: 400 | 405 | 417 | 421 | 501 | 505
   why: string
 }
 
@@ -24,9 +26,9 @@ export interface StrictHead {
 }
 
 const HOST =
-  /^(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]{2,45}\])(?::(?:[1-9][0-9]{0,4})?)?$/
+  /^(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]{2,45}\])(?::([1-9][0-9]{0,4})?)?$/
 const TARGET = /^[\x21\x22\x24-\x7e]+$/ // visible ASCII without the fragment's "#"
-const ABSOLUTE = /^https?:\/\/([^/?]*)(.*)$/i
+const ABSOLUTE = /^http(s?):\/\/([^/?]*)(.*)$/i
 // HTAB and obs-text are allowed in field values (RFC 9110 5.5).
 // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
 const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
@@ -40,26 +42,29 @@ export function readStrictly(head: RequestHead): StrictHead | Refusal {
   }
   const fields = collect(head.rawHeaders)
   if ('status' in fields) return fields
-  return framing(head, fields) ?? readTarget(head, fields)
+  return framing(head, fields) ?? hops(fields) ?? readTarget(head, fields)
 }
 
 interface Fields {
   host: string[]
   contentLength: string[]
   transferEncoding: string[]
+  connection: string[]
+  expect: string[]
 }
 
-/** Of the three names below: every other name is passed over without being looked at, on every request. */
-const FRAMING_LENGTHS = new Set(['host', 'content-length', 'transfer-encoding'].map(({ length }) => length))
+/** Of the names below: every other name is passed over without being looked at, on every request. */
+const DECIDING = ['host', 'content-length', 'transfer-encoding', 'connection', 'expect']
+const DECIDING_LENGTHS = new Set(DECIDING.map(({ length }) => length))
 
 /** The fields that decide where a request goes and where it ends. */
 function collect(rawHeaders: readonly string[]): Fields | Refusal {
-  const fields: Fields = { host: [], contentLength: [], transferEncoding: [] }
+  const fields: Fields = { host: [], contentLength: [], transferEncoding: [], connection: [], expect: [] }
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const value = rawHeaders[at + 1] ?? ''
     if (CONTROL.test(value)) return bad('a field value has control characters')
     const name = rawHeaders[at] ?? ''
-    if (!FRAMING_LENGTHS.has(name.length)) continue
+    if (!DECIDING_LENGTHS.has(name.length)) continue
     switch (name.toLowerCase()) {
       case 'host':
         fields.host.push(value)
@@ -69,6 +74,12 @@ function collect(rawHeaders: readonly string[]): Fields | Refusal {
         break
       case 'transfer-encoding':
         fields.transferEncoding.push(value)
+        break
+      case 'connection':
+        fields.connection.push(value)
+        break
+      case 'expect':
+        fields.expect.push(value)
         break
     }
   }
@@ -92,10 +103,23 @@ function framing(head: RequestHead, { contentLength, transferEncoding }: Fields)
     : bad(`Transfer-Encoding must be chunked, not "${codings.slice(0, 100)}"`)
 }
 
+/**
+ * What `Connection` names is removed by whoever forwards (RFC 9110 7.6.1): a Host or a length that is taken away on the way makes the next
+ * reader see another request. 100 is the only expectation that there is (10.1.1).
+ */
+function hops({ connection, expect }: Fields): Refusal | undefined {
+  if (expect.length > 1 || (expect[0] !== undefined && expect[0].toLowerCase() !== '100-continue'))
+    return { status: 417, why: 'only 100-continue can be expected here' }
+  if (connection.length === 0) return undefined
+  const named = connection.join(',').toLowerCase().split(',')
+  const kept = named.find((token) => /^[ \t]*(?:host|content-length)[ \t]*$/.test(token))
+  return kept === undefined ? undefined : bad(`Connection names ${kept.trim()}, which is not the connection's`)
+}
+
 function readTarget(head: RequestHead, { host: hosts }: Fields): StrictHead | Refusal {
   if (hosts.length > 1) return bad('Host is given more than once')
   const host = hosts[0] ?? ''
-  if (!(host === '' && head.httpVersion === '1.0') && !HOST.test(host)) return bad('Host is missing or malformed')
+  if (!(host === '' && head.httpVersion === '1.0') && !isHost(host)) return bad('Host is missing or malformed')
   const { target } = head
   if (target === '*') return head.method === 'OPTIONS' ? { host, target } : bad('the target * belongs to OPTIONS')
   if (target.includes('#')) return bad('the target has a fragment')
@@ -105,9 +129,18 @@ function readTarget(head: RequestHead, { host: hosts }: Fields): StrictHead | Re
   if (target.startsWith('/')) return { host, target }
   const absolute = ABSOLUTE.exec(target)
   if (absolute === null) return bad('the target is neither a path nor a URL')
-  const [, authority = '', rest = ''] = absolute
-  if (authority.toLowerCase() !== host.toLowerCase()) return bad('the target names another host than Host')
-  return { host, target: rest.startsWith('/') ? rest : `/${rest}` }
+  const [, https, authority = '', rest = ''] = absolute
+  // RFC 9112 3.2.2: Host must say the same; HTTP/1.0 may say it in the target alone.
+  const same = authority.toLowerCase() === host.toLowerCase() || (host === '' && isHost(authority))
+  if (!same) return bad('the target names another host than Host')
+  // RFC 9110 7.4: the certificate is the proof that a name is served here.
+  if (https !== '' && head.secure !== true) return { status: 421, why: 'https is not spoken on this connection' }
+  return { host: authority, target: rest.startsWith('/') ? rest : `/${rest}` }
+}
+
+function isHost(text: string): boolean {
+  const match = HOST.exec(text)
+  return match !== null && Number(match[1] ?? 0) <= 65_535
 }
 
 function bad(why: string): Refusal {

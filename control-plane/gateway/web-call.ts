@@ -2,6 +2,7 @@ import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Version } from '../../api/index.ts'
 import { AppError } from '../../common/index.ts'
 import type { Runtime, WebCall } from '../../runtime-shim/index.ts'
+import type { AccessControl } from '../access.ts'
 import type { Snapshot } from '../store/store.ts'
 import { confineAnswer } from './confine.ts'
 import { callerId } from './event-call.ts'
@@ -18,6 +19,9 @@ export interface UpgradingRuntime extends Runtime {
     call: WebCall,
   ): Promise<void>
 }
+
+/** Like every name that begins so it is taken away before the function. */
+const TOKEN_HEADER = 'x-slipway-token'
 
 export type WebRoute = Extract<Route, { kind: 'web' }>
 
@@ -36,6 +40,24 @@ export function findWebVersion(snapshot: Snapshot, { namespace, name }: WebRoute
     fault: 'user',
     hint: `call it with: slipway invoke ${name} --namespace ${namespace}`,
   })
+}
+
+/** Where the function asks for a token: `Authorization` belongs to the function. Throws `unauthorized`, `access-denied`. */
+export function requireWebAccess(
+  access: AccessControl,
+  { namespace, settings }: Version,
+  request: IncomingMessage,
+): void {
+  if (settings.auth !== 'token') return
+  const token = request.headers[TOKEN_HEADER]
+  if (typeof token === 'string' && token !== '') access.require('invoke', `Bearer ${token}`, namespace)
+  else {
+    throw new AppError('the request has no token', {
+      code: 'unauthorized',
+      fault: 'user',
+      hint: 'this function is called with a token of the platform in X-Slipway-Token',
+    })
+  }
 }
 
 export function webCall(route: WebRoute, request: IncomingMessage, requestId: string): WebCall {
