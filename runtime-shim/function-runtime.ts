@@ -1,23 +1,41 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { InvocationResult, Version } from '../api/index.ts'
+import type { InvocationRecord, Version } from '../api/index.ts'
 import { type Logger, messageOf } from '../common/index.ts'
+import { FollowedInstances } from './followed-instances.ts'
 import type { HostClient } from './host/host-client.ts'
 import type { InstanceInfo } from './host/port.ts'
 import {
+  Downloads,
   dial,
   type ExitInfo,
   type InstallationIdentity,
   Instance,
   LeaseFile,
+  type Provisioned,
   STOP_GRACE_MS,
+  StartBudget,
   VersionPool,
 } from './instances/index.ts'
 import type { CallContext } from './invoke/call.ts'
+import { Deadlines } from './invoke/cut.ts'
 import { invokeEvent } from './invoke/event.ts'
-import type { EventCall, InstanceView, PullCredentials, RecordSink, Runtime, WebCall } from './invoke/runtime.ts'
+import { EventHeads } from './invoke/event-head.ts'
+import type { JobStore } from './invoke/job.ts'
+import { Jobs } from './invoke/jobs.ts'
+import type {
+  EventCall,
+  EventResult,
+  InstanceView,
+  JobCall,
+  PullCredentials,
+  RecordSink,
+  Runtime,
+  WebCall,
+} from './invoke/runtime.ts'
 import { forwardUpgrade } from './invoke/upgrade.ts'
 import { forwardWeb, type StatusOf } from './invoke/web.ts'
-import { type FunctionName, hostOutputSource, type Output } from './output/index.ts'
+import type { Output } from './output/index.ts'
+import { VersionPools } from './version-pools.ts'
 
 export interface FunctionRuntimeOptions {
   host: HostClient
@@ -26,9 +44,13 @@ export interface FunctionRuntimeOptions {
   identity: InstallationIdentity
   output: Output
   sink: RecordSink
+  jobs: JobStore
+  /** Told of each job's record, which `jobs` has kept. */
+  onJobRecord: (record: InvocationRecord) => void
   statusOf: StatusOf
   /** The version that serves now, or undefined: for adopting instances of an earlier server. */
   find: (namespace: string, name: string) => Version | undefined
+  startsPerMinute: (namespace: string) => number
   logger: Logger
 }
 
@@ -39,29 +61,37 @@ const UNSEEN_EXIT: ExitInfo = { code: 137, signal: null, oom: false }
 /** The server's half of running functions: pools by version, calls through them, instances found again after a restart. */
 export class FunctionRuntime implements Runtime {
   readonly #options: FunctionRuntimeOptions
-  readonly #pools = new Map<string, VersionPool>()
-  readonly #retired = new Set<VersionPool>()
-  /** Every instance that this server has heard of, until its output is copied and its traces are gone. */
-  readonly #known = new Map<string, FunctionName>()
-  /** Ended instances whose output or traces could not be dealt with: tried again with each sweep. */
-  readonly #unfinished = new Set<string>()
-  readonly #finishing = new Set<string>()
+  readonly #pools: VersionPools
+  readonly #followed: FollowedInstances
   readonly #leases: LeaseFile
+  readonly #downloads: Downloads
+  readonly #starts: StartBudget
   readonly #context: CallContext
+  readonly #jobs: Jobs
+  #jobsRecovered = false
   readonly #timer: NodeJS.Timeout
 
   constructor(options: FunctionRuntimeOptions) {
     this.#options = options
+    this.#downloads = new Downloads(options.host, options.credentials)
+    this.#starts = new StartBudget(options.startsPerMinute)
     this.#leases = new LeaseFile(options.leaseFile)
-    const { output, identity } = options
+    const { output, identity, find } = options
+    this.#pools = new VersionPools({ make: (version) => this.#newPool(version), find })
+    this.#followed = new FollowedInstances(options)
     this.#context = {
       leases: this.#leases,
+      deadlines: new Deadlines(),
+      heads: new EventHeads(identity),
       identity,
       onCall: (event, instance, requestId) =>
         event === 'started' ? output.callBegan(instance, requestId) : output.callEnded(instance, requestId),
       refreshStats: (instance) => this.#refreshStats(instance),
       dial: (instance) => dial(options.host, instance),
+      ranOutOfMemory: (instance) => this.#ranOutOfMemory(instance),
+      onDefect: (thrown, requestId) => options.logger.error({ requestId, err: thrown }, 'call failed in the platform'),
     }
+    this.#jobs = this.#makeJobs()
     options.host.on('exit', ({ id, exit }) => this.#exited(id, exit))
     options.host.onReconnect(() => void this.reconcile())
     this.#timer = setInterval(() => this.#sweep(), SWEEP_EVERY_MS)
@@ -71,42 +101,66 @@ export class FunctionRuntime implements Runtime {
   async reconcile(): Promise<void> {
     try {
       const { instances } = await this.#options.host.call('list', {}, AbortSignal.timeout(10_000))
+      if (this.#jobsRecovered) this.#jobs.reconcile(instances)
+      else this.#jobs.recover(instances)
+      this.#jobsRecovered = true
       const alive = new Set(instances.map(({ id }) => id))
       for (const info of instances) {
         // It ended while nobody could tell us.
-        if (info.state === 'ended' && this.#known.has(info.id)) this.#exited(info.id, info.exit ?? UNSEEN_EXIT)
+        if (info.state === 'ended' && this.#followed.ownerOf(info.id) !== undefined)
+          this.#exited(info.id, info.exit ?? UNSEEN_EXIT)
         else this.#adopt(info)
       }
-      for (const id of this.#known.keys()) if (!alive.has(id)) this.#exited(id, UNSEEN_EXIT)
+      for (const id of this.#followed.ids) if (!alive.has(id)) this.#exited(id, UNSEEN_EXIT)
+      this.#pools.pumpServing()
     } catch (thrown) {
       this.#options.logger.error({ err: messageOf(thrown) }, 'instances could not be listed')
     }
   }
 
-  async invokeEvent(version: Version, call: EventCall): Promise<InvocationResult> {
+  invokeEvent(version: Version, call: EventCall): Promise<EventResult> {
+    return call.tail ? this.#invokeWithTail(version, call) : this.#invoke(version, call)
+  }
+
+  #invoke(version: Version, call: EventCall): Promise<EventResult & { instance: string | null }> {
+    return invokeEvent(this.#context, this.#pools.of(version), version, call, this.#options.sink)
+  }
+
+  async #invokeWithTail(version: Version, call: EventCall): Promise<EventResult> {
     const sinceMs = Date.now()
-    const { instance, ...result } = await invokeEvent(
-      this.#context,
-      this.#pool(version),
-      version,
-      call,
-      this.#options.sink,
-    )
-    if (!call.tail || instance === null) return result
+    const result = await this.#invoke(version, call)
+    const { instance } = result
+    if (instance === null) return result
     const { namespace, function: name } = version
     const { requestId } = call
     try {
       const logTail = await this.#options.output.tailOf(instance, { namespace, function: name, requestId, sinceMs })
-      return { ...result, logTail }
+      return { ...result, info: { ...result.info, logTail } }
     } catch (thrown) {
       this.#options.logger.warn({ instance, requestId, err: messageOf(thrown) }, 'tail of a call could not be read')
       return result
     }
   }
 
+  acceptJob(version: Version, call: JobCall): Promise<void> {
+    return this.#jobs.accept(version, call)
+  }
+
+  cancelJob(requestId: string, graceful: boolean): Promise<InvocationRecord | undefined> {
+    return this.#jobs.cancel(requestId, graceful)
+  }
+
+  unfinishedJob(requestId: string): InvocationRecord | undefined {
+    return this.#jobs.unfinished(requestId)
+  }
+
+  unfinishedJobs(namespace: string, name: string): InvocationRecord[] {
+    return this.#jobs.unfinishedOf(namespace, name)
+  }
+
   forwardWeb(version: Version, request: IncomingMessage, response: ServerResponse, call: WebCall): Promise<void> {
     const { sink, statusOf } = this.#options
-    return forwardWeb(this.#context, this.#pool(version), version, { request, response, call }, sink, statusOf)
+    return forwardWeb(this.#context, this.#pools.of(version), version, { request, response, call }, sink, statusOf)
   }
 
   /** A WebSocket of a web function, to its end. `response` stands on the caller's bare connection, `head` came behind the request. */
@@ -119,26 +173,22 @@ export class FunctionRuntime implements Runtime {
   ): Promise<void> {
     const { sink, statusOf } = this.#options
     const exchange = { request, response, head, call }
-    return forwardUpgrade(this.#context, this.#pool(version), version, exchange, sink, statusOf)
+    return forwardUpgrade(this.#context, this.#pools.of(version), version, exchange, sink, statusOf)
   }
 
   versionChanged(version: Version): void {
-    this.#pool(version).pump()
+    this.#pools.of(version).pump()
   }
 
   functionDeleted(namespace: string, name: string): Promise<void> {
-    for (const [key, pool] of this.#pools) {
-      if (!key.startsWith(`${namespace}/${name}@`)) continue
-      this.#pools.delete(key)
-      this.#retired.add(pool)
-      pool.close()
-    }
+    this.#jobs.functionDeleted(namespace, name)
+    this.#pools.deleteFunction(namespace, name)
     return Promise.resolve()
   }
 
   instances(namespace: string, name: string): InstanceView[] {
     const nowMs = Date.now()
-    return this.#poolsOf(namespace, name).flatMap((pool) =>
+    const pooled = this.#pools.ofFunction(namespace, name).flatMap((pool) =>
       pool.instances.map((instance) => ({
         id: instance.id,
         version: pool.version.version,
@@ -149,20 +199,31 @@ export class FunctionRuntime implements Runtime {
         reason: instance.reason,
       })),
     )
+    return [...pooled, ...this.#jobs.instances(namespace, name)]
   }
 
   async stopInstances(namespace: string, name: string, id?: string): Promise<number> {
-    const chosen = this.#poolsOf(namespace, name)
+    const chosen = this.#pools
+      .ofFunction(namespace, name)
       .flatMap((pool) => pool.instances.map((instance) => ({ pool, instance })))
       .filter(({ instance }) => id === undefined || instance.id === id)
-    for (const { pool, instance } of chosen) pool.drain(instance, 'asked for')
+    for (const { pool, instance } of chosen) pool.stop(instance, 'asked for')
     await Promise.all(chosen.map(({ instance }) => instance.exitWithin(10_000)))
-    return chosen.length
+    return chosen.length + (await this.#jobs.stopInstances(namespace, name, id))
+  }
+
+  provisioned(version: Version): Provisioned {
+    return this.#pools.of(version).provisioned()
+  }
+
+  /** Versions that something runs of, or may be started of: also such as no function has any more. */
+  versionsInUse(): Version[] {
+    return [...this.#pools.all.map(({ version }) => version), ...this.#jobs.versions()]
   }
 
   counts(): Record<string, number> {
-    const counts: Record<string, number> = { created: 0, starting: 0, ready: 0, busy: 0, draining: 0 }
-    for (const pool of [...this.#pools.values(), ...this.#retired]) {
+    const counts: Record<string, number> = { created: 0, ready: 0, draining: 0, ...this.#jobs.counts() }
+    for (const pool of this.#pools.all) {
       for (const instance of pool.instances) {
         const state = viewState(instance)
         counts[state] = (counts[state] ?? 0) + 1
@@ -173,62 +234,61 @@ export class FunctionRuntime implements Runtime {
 
   close(): void {
     clearInterval(this.#timer)
+    this.#jobs.close()
     this.#leases.dispose()
   }
 
-  #poolsOf(namespace: string, name: string): VersionPool[] {
-    const all = [...this.#pools.values(), ...this.#retired]
-    return all.filter(({ version }) => version.namespace === namespace && version.function === name)
-  }
-
-  /** The pool of exactly this revision. A newer one retires the older; a call that read its version before a change finds the older. */
-  #pool(version: Version): VersionPool {
-    const key = poolKey(version)
-    const known = this.#pools.get(key) ?? [...this.#retired].find((pool) => poolKey(pool.version) === key)
-    if (known !== undefined) return known
-    const pool = this.#newPool(version)
-    const prefix = key.slice(0, key.lastIndexOf('@') + 1)
-    // A call that was read before its function was deleted must not leave a pool that is kept filled.
-    let newest = this.#options.find(version.namespace, version.function) !== undefined
-    for (const [other, old] of this.#pools) {
-      if (!other.startsWith(prefix)) continue
-      if (old.version.revision > version.revision) newest = false
-      else {
-        this.#pools.delete(other)
-        this.#retired.add(old)
-        old.retire()
-      }
-    }
-    if (newest) this.#pools.set(key, pool)
-    else {
-      this.#retired.add(pool)
-      pool.retire()
-    }
-    return pool
+  #makeJobs(): Jobs {
+    const { host, identity, logger, output, jobs, onJobRecord } = this.#options
+    return new Jobs({
+      host,
+      downloads: this.#downloads,
+      starts: this.#starts,
+      identity,
+      logger,
+      leases: this.#leases,
+      store: jobs,
+      onInstance: (instance, version) => this.#followed.follow(instance, version),
+      onBegan: (instance, requestId, sinceMs) => output.callBegan(instance, requestId, sinceMs),
+      onEnded: (instance, requestId) => output.callEnded(instance, requestId),
+      onRecord: onJobRecord,
+    })
   }
 
   #newPool(version: Version): VersionPool {
-    const { host, credentials, identity, logger } = this.#options
-    const onInstance = (instance: Instance): void => this.#follow(instance.id, version)
-    return new VersionPool(version, { host, credentials, identity, logger, onInstance })
-  }
-
-  #follow(id: string, owner: FunctionName): void {
-    if (this.#known.has(id)) return
-    const name = { namespace: owner.namespace, function: owner.function }
-    this.#known.set(id, name)
-    const { output, host, logger } = this.#options
-    output.attach(id, name, hostOutputSource(host, id)).catch((thrown: unknown) => {
-      logger.error({ instance: id, err: messageOf(thrown) }, 'output is not copied')
+    const { host, identity, logger } = this.#options
+    const downloads = this.#downloads
+    const onInstance = (instance: Instance): void => this.#followed.follow(instance.id, version)
+    const instancesElsewhere = (): number =>
+      this.#pools
+        .ofFunction(version.namespace, version.function)
+        .filter((other) => other.version.revision !== version.revision)
+        .reduce((sum, { running }) => sum + running, 0)
+    return new VersionPool(version, {
+      host,
+      downloads,
+      starts: this.#starts,
+      identity,
+      logger,
+      onInstance,
+      instancesElsewhere,
     })
   }
 
   /** An instance that the supervisor runs and this server does not know: of an earlier server, or of an answer that was lost. */
   #adopt(info: InstanceInfo): void {
-    if (this.#known.has(info.id) || info.state === 'creating') return
-    this.#follow(info.id, info.owner)
+    if (this.#followed.ownerOf(info.id) !== undefined || info.state === 'creating' || this.#jobs.expects(info)) return
+    this.#followed.follow(info.id, info.owner)
+    const { requestId } = info.owner
+    // Of a job whose record is kept already: what it printed last is still its own.
+    if (requestId !== undefined)
+      this.#options.output.callBegan(info.id, requestId, info.startedAtMs ?? info.createdAtMs)
     if (info.state === 'ended') {
-      void this.#finish(info.id)
+      void this.#followed.finish(info.id)
+      return
+    }
+    if (requestId !== undefined) {
+      this.#endForeign(info)
       return
     }
     const version = this.#options.find(info.owner.namespace, info.owner.function)
@@ -239,7 +299,7 @@ export class FunctionRuntime implements Runtime {
       return
     }
     const state = info.state === 'created' ? 'created' : 'ready'
-    this.#pool(version).adopt(new Instance(info.id, state, info.owner.purpose, info.createdAtMs))
+    this.#pools.of(version).adopt(new Instance(info.id, state, info.owner.purpose, info.createdAtMs))
   }
 
   /** Somebody's call may still run in it: it ends then, by the supervisor's hand, or now when nothing runs. */
@@ -253,41 +313,39 @@ export class FunctionRuntime implements Runtime {
   }
 
   #exited(id: string, exit: ExitInfo): void {
-    for (const pool of [...this.#pools.values(), ...this.#retired]) pool.exited(id, exit)
-    void this.#finish(id)
+    for (const pool of this.#pools.all) pool.exited(id, exit)
+    this.#pumpBehind(id)
+    void this.#jobs.exited(id, exit).then(() => this.#followed.finish(id))
   }
 
-  /** All output copied, then nothing of the instance is needed any more. */
-  async #finish(id: string): Promise<void> {
-    const owner = this.#known.get(id)
-    if (owner === undefined || this.#finishing.has(id)) return
-    this.#unfinished.delete(id)
-    this.#finishing.add(id)
-    try {
-      await this.#options.output.finish(id)
-      await this.#options.host.call('remove', { id })
-      await this.#options.output.forget(id, owner)
-      this.#known.delete(id)
-    } catch (thrown) {
-      this.#unfinished.add(id)
-      this.#options.logger.warn({ instance: id, err: messageOf(thrown) }, 'output of an ended instance is not complete')
-    } finally {
-      this.#finishing.delete(id)
-    }
+  /** The end of an old revision's instance may leave room for one of the new. */
+  #pumpBehind(id: string): void {
+    const owner = this.#followed.ownerOf(id)
+    if (owner === undefined) return
+    for (const pool of this.#pools.ofFunction(owner.namespace, owner.function)) pool.pump()
   }
 
   #sweep(): void {
-    const nowMs = Date.now()
-    for (const pool of this.#pools.values()) pool.endIdle(nowMs)
-    for (const id of this.#unfinished) void this.#finish(id)
-    for (const pool of this.#retired) if (pool.empty) this.#retired.delete(pool)
+    this.#pools.sweep(Date.now())
+    this.#followed.finishAgain()
+  }
+
+  /** Whether the kernel has killed a process of it for memory: asked only when a call fails. */
+  async #ranOutOfMemory(instance: Instance): Promise<boolean> {
+    instance.statsAtMs = 0
+    await this.#refreshStats(instance)
+    return instance.oomKills > 0
   }
 
   /** Memory of an instance, at most once a second for all its calls: a look costs the supervisor 0.1 ms. */
-  async #refreshStats(instance: Instance): Promise<void> {
+  #refreshStats(instance: Instance): Promise<void> | undefined {
     const nowMs = Date.now()
-    if (nowMs - instance.statsAtMs < STATS_EVERY_MS) return
+    if (nowMs - instance.statsAtMs < STATS_EVERY_MS) return undefined
     instance.statsAtMs = nowMs
+    return this.#readStats(instance)
+  }
+
+  async #readStats(instance: Instance): Promise<void> {
     try {
       const stats = await this.#options.host.call('stats', { id: instance.id }, AbortSignal.timeout(200))
       instance.memoryBytes = stats.memoryPeakBytes
@@ -296,10 +354,6 @@ export class FunctionRuntime implements Runtime {
       // The figure of the last look stays; a call is not failed for it.
     }
   }
-}
-
-function poolKey({ namespace, function: name, version, revision }: Version): string {
-  return `${namespace}/${name}@${version}@${revision}`
 }
 
 function viewState(instance: Instance): InstanceView['state'] {

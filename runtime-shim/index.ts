@@ -2,8 +2,10 @@ export { FunctionRuntime, type FunctionRuntimeOptions } from './function-runtime
 export { connectHost, type HostClient } from './host/host-client.ts'
 export { GATEWAY_FD, type ServerConfig } from './host/port.ts'
 export type { InstallationIdentity } from './instances/index.ts'
+export type { JobStore, StoredJob } from './invoke/job.ts'
 export type {
   EventCall,
+  EventResult,
   InstanceView,
   PullCredential,
   PullCredentials,

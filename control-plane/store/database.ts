@@ -1,15 +1,17 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { InvocationRecord, Namespace, Version } from '../../api/index.ts'
 import { AppError } from '../../common/index.ts'
+import { CredentialTable } from './credential-table.ts'
 import type { Contents } from './messages.ts'
 import { MIGRATIONS } from './migrations.ts'
-import { recordFromRow, recordToRow } from './record-row.ts'
+import { type RecordRow, recordFromRow } from './record-row.ts'
 import type { RecordQuery, Retention, VersionDraft } from './store.ts'
 
 const PRUNE_AT_ONCE = 5_000
 
 /** The SQL side of the store: synchronous, used by the writer thread only. Every method is one statement group inside the caller's transaction. */
 export class Database {
+  readonly credentials: CredentialTable
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
   #waits = true
@@ -19,6 +21,7 @@ export class Database {
     this.#db = new DatabaseSync(path, { timeout: 5_000 })
     this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
     this.#migrate(path)
+    this.credentials = new CredentialTable(this.#db)
   }
 
   #migrate(path: string): void {
@@ -80,6 +83,7 @@ export class Database {
         key: String(row['key']),
         document: parse(row['document']),
       })),
+      credentials: this.credentials.open(Date.now()),
     }
   }
 
@@ -166,13 +170,13 @@ export class Database {
   }
 
   /** A record with a request id that is there already replaces it. */
-  addRecords(records: readonly InvocationRecord[]): undefined {
+  addRecords(rows: readonly RecordRow[]): undefined {
     const insert = this.#statement(
       `INSERT OR REPLACE INTO records (request_id, caller_request_id, namespace, function, version, kind, instance, started_at_ms,
-       duration_ms, status_code, error_message, memory_bytes, memory_limit_mb, cold_start)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       duration_ms, status_code, error_message, memory_bytes, memory_limit_mb, cold_start, exit_code, queue_ms)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     )
-    for (const record of records) insert.run(...recordToRow(record))
+    for (const row of rows) insert.run(...row)
   }
 
   listRecords(query: RecordQuery): InvocationRecord[] {
@@ -192,15 +196,16 @@ export class Database {
     return row === undefined ? undefined : recordFromRow(row)
   }
 
-  /** Removes some of the records that are too old or too many; answers how many. Call again until it answers 0. */
+  /** Removes some of the records and credentials that are too old or too many; answers how many. Call again until it answers 0. */
   prune(retention: Retention, nowMs: number): number {
     const newest = Number(this.#get('SELECT max(id) AS id FROM records')?.['id'] ?? 0)
-    return this.#run(
+    const records = this.#run(
       `DELETE FROM records WHERE id IN
        (SELECT id FROM records WHERE id <= ? OR started_at_ms < ? ORDER BY id LIMIT ${PRUNE_AT_ONCE})`,
       newest - retention.maxRecords,
       nowMs - retention.maxAgeMs,
     )
+    return records + this.credentials.prune(retention, nowMs)
   }
 
   close(): void {

@@ -43,4 +43,37 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX records_by_function ON records (namespace, function, started_at_ms);
   `,
+  `
+  CREATE TABLE pull_credentials (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    namespace TEXT NOT NULL,
+    registry TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    made_at_ms INTEGER NOT NULL,
+    deadline_ms INTEGER NOT NULL,
+    secret_hash TEXT,
+    first_used_at_ms INTEGER,
+    ended_at_ms INTEGER,
+    end_reason TEXT,
+    bearers INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE INDEX pull_credentials_in_force ON pull_credentials (deadline_ms) WHERE ended_at_ms IS NULL;
+  CREATE TABLE pull_credential_starts (
+    credential TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    function TEXT NOT NULL,
+    version TEXT NOT NULL,
+    instance TEXT,
+    joined_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (credential, number)
+  ) STRICT, WITHOUT ROWID;
+  ALTER TABLE records ADD COLUMN queue_ms REAL;
+  -- Of cold starts only: warm calls, nearly all, do not pay for it.
+  CREATE INDEX records_by_credential ON records (json_extract(cold_start, '$.credential')) WHERE cold_start IS NOT NULL;
+  `,
+  // Of a job's process.
+  'ALTER TABLE records ADD COLUMN exit_code INTEGER',
 ]

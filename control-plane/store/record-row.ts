@@ -1,9 +1,9 @@
 import type { InvocationRecord } from '../../api/index.ts'
 
-type Value = string | number | null
+export type RecordRow = (string | number | null)[]
 
 /** Values of a record in the order of the INSERT's columns. */
-export function recordToRow(record: InvocationRecord): Value[] {
+export function recordToRow(record: InvocationRecord): RecordRow {
   return [
     record.requestId,
     record.callerRequestId,
@@ -19,6 +19,8 @@ export function recordToRow(record: InvocationRecord): Value[] {
     Math.trunc(record.memoryBytes),
     Math.trunc(record.memoryLimitMb),
     record.coldStart === null ? null : JSON.stringify(record.coldStart),
+    record.exitCode ?? null,
+    record.queueMs ?? null,
   ]
 }
 
@@ -28,6 +30,7 @@ export function recordFromRow(row: Record<string, unknown>): InvocationRecord {
     return typeof value === 'string' ? value : null
   }
   const coldStart = text('cold_start')
+  const exitCode = row['exit_code']
   return {
     requestId: String(row['request_id']),
     callerRequestId: text('caller_request_id'),
@@ -43,5 +46,7 @@ export function recordFromRow(row: Record<string, unknown>): InvocationRecord {
     memoryBytes: Number(row['memory_bytes']),
     memoryLimitMb: Number(row['memory_limit_mb']),
     coldStart: coldStart === null ? null : JSON.parse(coldStart),
+    ...(typeof exitCode === 'number' ? { exitCode } : {}),
+    ...(typeof row['queue_ms'] === 'number' ? { queueMs: row['queue_ms'] } : {}),
   }
 }

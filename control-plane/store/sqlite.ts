@@ -1,8 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DEFAULT_BOUNDS, type InvocationRecord, type Namespace, type Version } from '../../api/index.ts'
+import { Value } from 'typebox/value'
+import {
+  DEFAULT_NAMESPACE_SETTINGS,
+  type InvocationRecord,
+  type Namespace,
+  Settings,
+  type Version,
+} from '../../api/index.ts'
 import { type Logger, messageOf } from '../../common/index.ts'
 import { MemoryDocuments } from './documents.ts'
+import { type CredentialLedger, WriterLedger } from './ledger.ts'
 import { RecordBuffer } from './record-buffer.ts'
+import { recordToRow } from './record-row.ts'
 import { MemorySnapshot } from './snapshot.ts'
 import {
   DEFAULT_RETENTION,
@@ -29,30 +38,43 @@ export const DEFAULT_NAMESPACE = 'default'
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const { writer, contents } = await Writer.open(options.path)
   const snapshot = new MemorySnapshot()
-  for (const namespace of contents.namespaces) snapshot.setNamespace(namespace)
-  for (const version of contents.functions) snapshot.setFunction(version)
+  // One that was written before a setting existed has its default.
+  for (const namespace of contents.namespaces) snapshot.setNamespace({ ...DEFAULT_NAMESPACE_SETTINGS, ...namespace })
+  // One that an earlier version of the platform wrote lacks the settings that came since.
+  for (const version of contents.functions) {
+    snapshot.setFunction({ ...version, settings: Value.Default(Settings, version.settings) as Settings })
+  }
   const documents = new MemoryDocuments(writer, contents.documents)
-  const store = new SqliteStore(writer, snapshot, documents, options)
+  const credentials = new WriterLedger(writer, contents.credentials, options.logger)
+  const store = new SqliteStore(writer, { snapshot, documents, credentials }, options)
   if (snapshot.namespace(DEFAULT_NAMESPACE) === undefined) {
-    await store.putNamespace({ name: DEFAULT_NAMESPACE, ...DEFAULT_BOUNDS, createdAtMs: Date.now() })
+    await store.putNamespace({ name: DEFAULT_NAMESPACE, ...DEFAULT_NAMESPACE_SETTINGS, createdAtMs: Date.now() })
   }
   return store
+}
+
+interface StoreParts {
+  snapshot: MemorySnapshot
+  documents: DocumentStore
+  credentials: CredentialLedger
 }
 
 class SqliteStore implements Store {
   readonly snapshot: MemorySnapshot
   readonly documents: DocumentStore
+  readonly credentials: CredentialLedger
   readonly #writer: Writer
   readonly #records: RecordBuffer
   readonly #logger: Logger
   readonly #pruning: NodeJS.Timeout
   #closed: Promise<void> | undefined
 
-  constructor(writer: Writer, snapshot: MemorySnapshot, documents: DocumentStore, options: SqliteStoreOptions) {
+  constructor(writer: Writer, parts: StoreParts, options: SqliteStoreOptions) {
     this.#writer = writer
     this.#logger = options.logger
-    this.snapshot = snapshot
-    this.documents = documents
+    this.snapshot = parts.snapshot
+    this.documents = parts.documents
+    this.credentials = parts.credentials
     this.#records = new RecordBuffer({ write: (records) => this.#writeRecords(records) })
     const retention = options.retention ?? DEFAULT_RETENTION
     this.#pruning = setInterval(() => void this.#prune(retention), options.pruneEveryMs ?? 60_000)
@@ -104,7 +126,7 @@ class SqliteStore implements Store {
 
   async #writeRecords(records: InvocationRecord[]): Promise<void> {
     try {
-      await this.#writer.request('addRecords', { records })
+      await this.#writer.request('addRecords', { rows: JSON.stringify(records.map(recordToRow)) })
     } catch (thrown) {
       this.#logger.warn({ records: records.length, why: messageOf(thrown) }, 'invocation records lost')
       throw thrown

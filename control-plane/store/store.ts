@@ -1,4 +1,5 @@
 import type { InvocationRecord, Namespace, Settings, Version } from '../../api/index.ts'
+import type { CredentialLedger } from './ledger.ts'
 
 /**
  * Where definitions and records are kept. Definitions are durable before a write resolves; records are written within 200 ms and
@@ -25,6 +26,8 @@ export interface Store {
   getRecord(requestId: string): Promise<InvocationRecord | undefined>
   /** Small documents of other parts, by collection and key: registry users, their grants. Durable. */
   readonly documents: DocumentStore
+  /** Every pull credential that was made, and who waited for its download. */
+  readonly credentials: CredentialLedger
   /** How many records were dropped because the store was too slow or failed. */
   droppedRecords(): number
   /** Writes what waits, then ends. Idempotent. */

@@ -1,13 +1,24 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { AppError, messageOf, toPlainError } from '../../common/index.ts'
 import { Database } from './database.ts'
-import type { Opened, WorkerAnswer, WorkerRequest } from './messages.ts'
+import type { Opened, OperationName, WorkerAnswer, WorkerRequest } from './messages.ts'
+import type { RecordRow } from './record-row.ts'
 
 /**
  * The one writer, a thread of the server. Requests that have arrived together are committed together and answered after the
  * common commit: gathering makes durable writes 4 to 36 times as many a second (docs/adr).
  */
 const GATHER_AT_MOST = 256
+/** Reads, and what may be lost with the machine: the commit of nothing else does not wait for the disk. */
+const NOT_AWAITED: ReadonlySet<OperationName> = new Set([
+  'addRecords',
+  'listRecords',
+  'getRecord',
+  'changeCredential',
+  'putCredentialStart',
+  'listCredentials',
+  'getCredential',
+])
 
 const port = parentPort
 if (port === null) throw new Error('store/worker.ts runs as a worker thread only')
@@ -48,7 +59,7 @@ function commitWaiting(): void {
 /** One transaction for the batch. A request that is refused undoes itself only; a commit that fails refuses them all. */
 function commit(db: Database, batch: readonly WorkerRequest[]): WorkerAnswer[] {
   try {
-    db.waitForDisk(batch.some(({ op }) => op !== 'addRecords'))
+    db.waitForDisk(batch.some(({ op }) => !NOT_AWAITED.has(op)))
     return db.transaction(() => batch.map((request) => answer(db, request)))
   } catch (thrown) {
     const error = toPlainError(wrap(thrown, 'the commit failed, nothing was changed'))
@@ -80,11 +91,21 @@ function execute(db: Database, { op, args }: WorkerRequest): unknown {
     case 'deleteDocument':
       return db.deleteDocument(args.collection, args.key)
     case 'addRecords':
-      return db.addRecords(args.records)
+      return db.addRecords(JSON.parse(args.rows) as RecordRow[])
     case 'listRecords':
       return db.listRecords(args.query)
     case 'getRecord':
       return db.getRecord(args.requestId)
+    case 'addCredential':
+      return db.credentials.add(args.credential)
+    case 'changeCredential':
+      return db.credentials.change(args.id, args.change)
+    case 'putCredentialStart':
+      return db.credentials.putStart(args.start)
+    case 'listCredentials':
+      return db.credentials.list(args.query)
+    case 'getCredential':
+      return db.credentials.get(args.id)
     case 'prune':
       return db.prune(args.retention, args.nowMs)
     case 'close':

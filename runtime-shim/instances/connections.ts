@@ -1,18 +1,23 @@
 import { Socket } from 'node:net'
-import { type Dispatcher, Pool } from 'undici'
-import { AppError, toAppError } from '../../common/index.ts'
+import { AppError } from '../../common/index.ts'
 import type { HostClient } from '../host/host-client.ts'
 
 /** The port that functions serve on (facts: scf-contract 1.3). */
 export const FUNCTION_PORT = 9_000
 
 /** A pooled connection is used again only when idle for less than this, or half of what the function announced, if that is less. */
-const REUSE_MS = 1_000
+export const REUSE_MS = 1_000
 const DIAL_TIMEOUT_MS = 5_000
 
 /** Thrown when no connection stood: not one byte was sent, so the call may go elsewhere. */
 export function isUnsent(thrown: unknown): boolean {
   return thrown instanceof AppError && thrown.code === 'dial-failed'
+}
+
+/** Why an instance that took no connection is of no more use; undefined where the supervisor did not say so (it is away, or the backlog full). */
+export function whyUnusable(thrown: unknown): string | undefined {
+  const outcome = thrown instanceof AppError ? thrown.details['outcome'] : undefined
+  return outcome === 'refused' || outcome === 'gone' ? 'took no connection' : undefined
 }
 
 /** Wraps a connected descriptor that the supervisor passed. */
@@ -26,6 +31,11 @@ export function socketOf(descriptor: number): Socket {
 
 /** Asks the supervisor for one more connection into the instance. Throws `dial-failed`. */
 export async function dial(host: HostClient, id: string): Promise<Socket> {
+  return socketOf(await dialDescriptor(host, id))
+}
+
+/** The same as a descriptor, which is the caller's to close. */
+export async function dialDescriptor(host: HostClient, id: string): Promise<number> {
   try {
     return await connect(host, id)
   } catch (thrown) {
@@ -34,7 +44,7 @@ export async function dial(host: HostClient, id: string): Promise<Socket> {
   }
 }
 
-async function connect(host: HostClient, id: string): Promise<Socket> {
+async function connect(host: HostClient, id: string): Promise<number> {
   const answer = await host.call('dial', { id, port: FUNCTION_PORT }, AbortSignal.timeout(DIAL_TIMEOUT_MS))
   if (answer.descriptor === null) {
     throw new AppError(`instance ${id} took no connection: ${answer.outcome}`, {
@@ -43,41 +53,5 @@ async function connect(host: HostClient, id: string): Promise<Socket> {
       details: { outcome: answer.outcome },
     })
   }
-  return socketOf(host.takeDescriptor(answer.descriptor))
-}
-
-/** The connections of one instance: at most `concurrency`, the first of them the one that proved it listens. */
-export function connectionPool(
-  host: HostClient,
-  id: string,
-  first: Socket | undefined,
-  concurrency: number,
-): Dispatcher {
-  let ready = first
-  // Nobody reads it meanwhile: that the function has closed it would be seen only after the call was written.
-  setTimeout(() => {
-    ready?.destroy()
-    ready = undefined
-  }, REUSE_MS).unref()
-  return new Pool('http://function', {
-    connections: concurrency,
-    pipelining: 1,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    keepAliveTimeout: REUSE_MS,
-    keepAliveMaxTimeout: REUSE_MS,
-    keepAliveTimeoutThreshold: REUSE_MS / 2,
-    connect: (_options, callback) => {
-      const socket = ready
-      ready = undefined
-      if (socket !== undefined && !socket.destroyed) {
-        queueMicrotask(() => callback(null, socket))
-        return
-      }
-      dial(host, id).then(
-        (fresh) => callback(null, fresh),
-        (thrown: unknown) => callback(toAppError(thrown), null),
-      )
-    },
-  })
+  return host.takeDescriptor(answer.descriptor)
 }

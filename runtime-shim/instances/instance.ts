@@ -1,4 +1,4 @@
-import type { Dispatcher } from 'undici'
+import type { KeptConnections } from './kept-connections.ts'
 
 export type InstanceState = 'created' | 'starting' | 'ready' | 'draining' | 'ended'
 
@@ -26,7 +26,10 @@ export class Instance {
   inFlight = 0
   calls = 0
   idleSinceMs: number
-  connections: Dispatcher | undefined
+  /** Since when it listens. */
+  readyAtMs: number
+  /** From the moment it listens. */
+  connections: KeptConnections | undefined
   exit: ExitInfo | undefined
   memoryBytes = 0
   oomKills = 0
@@ -39,11 +42,13 @@ export class Instance {
     this.reason = reason
     this.createdAtMs = createdAtMs
     this.idleSinceMs = createdAtMs
+    this.readyAtMs = createdAtMs
   }
 
   move(to: InstanceState): void {
     if (!MOVES[this.state].includes(to)) throw new Error(`instance ${this.id} cannot go from ${this.state} to ${to}`)
     this.state = to
+    if (to === 'ready') this.readyAtMs = Date.now()
   }
 
   ended(exit: ExitInfo): void {
@@ -51,7 +56,7 @@ export class Instance {
     this.move('ended')
     this.exit = exit
     this.#exited.resolve(exit)
-    this.connections?.destroy(null).catch(() => undefined)
+    this.connections?.close()
   }
 
   /** The exit if it is known within `waitMs`: a broken connection is seen a moment before the end of its process. */

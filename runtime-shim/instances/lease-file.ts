@@ -1,44 +1,41 @@
-import { closeSync, openSync, writeSync } from 'node:fs'
-import { AppError } from '../../common/index.ts'
-import { type CallLease, encodeHeader, encodeLease, MAX_SLOTS, SLOT_BYTES } from '../host/lease-layout.ts'
+import { closeSync, openSync } from 'node:fs'
+import { AppError, mapShared, unixToMachineMs } from '../../common/index.ts'
+import { clearLease, LEASE_FILE_BYTES, MAX_SLOTS, writeHeader, writeLease } from '../host/lease-layout.ts'
 
-const FREE = Buffer.alloc(SLOT_BYTES)
-
-/** The server's side of the lease file: one pwrite when a call begins, one when it ends (1.1 µs each). */
+/** The server's side of the lease file. It is memory here: two stores for each call, where two calls of pwrite cost 6 µs. */
 export class LeaseFile {
-  #fd: number
+  readonly #file: Buffer
   readonly #free: number[] = []
-  readonly #scratch = Buffer.alloc(SLOT_BYTES)
   #used = 1
+  #disposed = false
 
+  /** The file has its full size and its room on disk already (the supervisor writes it whole). */
   constructor(path: string) {
-    this.#fd = openSync(path, 'r+')
-    writeSync(this.#fd, encodeHeader(this.#used), 0, SLOT_BYTES, 0)
+    const fd = openSync(path, 'r+')
+    try {
+      this.#file = mapShared(fd, LEASE_FILE_BYTES)
+    } finally {
+      closeSync(fd)
+    }
+    writeHeader(this.#file, this.#used)
   }
 
-  /** Writes the lease down before the first byte of the call is sent. Throws `too-many-calls` beyond 16,383 calls at once. */
-  open(lease: CallLease): number {
-    if (this.#fd === -1) throw new AppError('the server ends', { code: 'host-gone', retryable: true })
+  /** Writes the lease down before the first byte of the call is sent; `deadlineMs` is Unix time. Throws `too-many-calls` beyond 16,383 calls at once. */
+  open({ instance, deadlineMs }: { instance: string; deadlineMs: number }): number {
+    if (this.#disposed) throw new AppError('the server ends', { code: 'host-gone', retryable: true })
     const slot = this.#free.pop() ?? this.#grow()
-    try {
-      writeSync(this.#fd, encodeLease(lease, this.#scratch), 0, SLOT_BYTES, slot * SLOT_BYTES)
-    } catch (thrown) {
-      this.#free.push(slot)
-      throw thrown
-    }
+    writeLease(this.#file, slot, { instance, deadlineMs: unixToMachineMs(deadlineMs) })
     return slot
   }
 
-  /** A call that outlives the file closes nothing: its descriptor may be another file's by then. */
   close(slot: number): void {
-    if (this.#fd === -1) return
-    writeSync(this.#fd, FREE, 0, SLOT_BYTES, slot * SLOT_BYTES)
+    clearLease(this.#file, slot)
     this.#free.push(slot)
   }
 
+  /** No more leases; those of calls that still run stay until they end, or the process does. */
   dispose(): void {
-    closeSync(this.#fd)
-    this.#fd = -1
+    this.#disposed = true
   }
 
   #grow(): number {
@@ -47,7 +44,7 @@ export class LeaseFile {
     }
     const slot = this.#used
     this.#used += 1
-    writeSync(this.#fd, encodeHeader(this.#used), 0, SLOT_BYTES, 0)
+    writeHeader(this.#file, this.#used)
     return slot
   }
 }

@@ -35,3 +35,12 @@ export function instanceLimits(memoryMb: number) {
     tmpBytes: 512 * 1024 * 1024,
   }
 }
+
+/** Memory that one namespace's instances of a version may take in all (scf-contract 4.1), until quotas are settings. */
+const QUOTA_MB = 128_000
+
+/** How many instances of a version there may be at once. */
+export function quotaOf({ memory, maxInstances }: { memory: number; maxInstances?: number }): number {
+  const quota = Math.max(1, Math.floor(QUOTA_MB / memory))
+  return Math.min(maxInstances ?? quota, quota)
+}

@@ -1,15 +1,17 @@
-import type { ColdStart, Version } from '../../api/index.ts'
+import { randomUUID } from 'node:crypto'
+import type { Version } from '../../api/index.ts'
 import { AppError, toAppError } from '../../common/index.ts'
 import type { HostClient } from '../host/host-client.ts'
-import type { PullCredentials } from '../invoke/runtime.ts'
 import { FUNCTION_PORT } from './connections.ts'
+import type { Downloads } from './downloads.ts'
 import { instanceLimits, STOP_GRACE_MS } from './limits.ts'
-
-export type Phases = ColdStart['phases']
+import type { StartBudget } from './start-budget.ts'
+import type { StartTrace } from './trace.ts'
 
 export interface StartContext {
   host: HostClient
-  credentials: PullCredentials
+  downloads: Downloads
+  starts: StartBudget
   /** Platform variables of the installation. */
   identity: InstallationIdentity
 }
@@ -21,20 +23,33 @@ export interface InstallationIdentity {
   uin: string
 }
 
+/** Why an instance is made, and for a job the one call that it is made for. */
+export interface Purpose {
+  reason: 'call' | 'prewarm' | 'provisioned' | 'job'
+  requestId?: string
+  /** Laid over everything else of the environment. */
+  env?: Record<string, string>
+}
+
 /** The documented time a server has to listen, whatever `initTimeout` says (scf-contract 1.3). */
 const LISTEN_TIMEOUT_MS = 30_000
 
-/** Makes an instance up to the point before its process runs. `deadlineMs` bounds pull and creation (`initTimeout`). */
+/**
+ * Makes an instance up to the point before its process runs. `deadlineMs` bounds pull and creation (`initTimeout`). The namespace's right to
+ * the image is checked first: with every blob local nothing else would ask for it.
+ */
 export async function createInstance(
   context: StartContext,
   version: Version,
-  reason: string,
+  purpose: Purpose,
   deadlineMs: number,
-  phases: Phases,
+  trace: StartTrace,
 ): Promise<string> {
+  context.downloads.check(version)
+  const args = createArgs(context, version, purpose)
   const create = async (): Promise<string> => {
-    const answer = await context.host.call('create', createArgs(context, version, reason), untilDeadline(deadlineMs))
-    phases.create = answer.createMs
+    const answer = await context.host.call('create', args, untilDeadline(deadlineMs))
+    trace.phases.create = answer.createMs
     return answer.id
   }
   try {
@@ -42,36 +57,13 @@ export async function createInstance(
   } catch (thrown) {
     if (toAppError(thrown).code !== 'image-not-local') throw asInitTimeout(thrown, deadlineMs)
   }
-  await pull(context, version, deadlineMs, phases)
+  const became = await context.downloads.wait(version, deadlineMs, trace)
   try {
-    return await create()
+    const id = await create()
+    became(id)
+    return id
   } catch (thrown) {
     throw asInitTimeout(thrown, deadlineMs)
-  }
-}
-
-/** One credential, made for this download and refused from its end. */
-async function pull(context: StartContext, version: Version, deadlineMs: number, phases: Phases): Promise<void> {
-  const began = performance.now()
-  const { registry, repository, platformDigest } = version.image
-  const issued = context.credentials.issue(version, deadlineMs)
-  phases.credential = performance.now() - began
-  try {
-    const answer = await context.host.call(
-      'prepare',
-      {
-        registry,
-        repository,
-        digest: platformDigest,
-        credential: issued.credential,
-        timeoutMs: Math.max(1, Math.ceil(deadlineMs - Date.now())),
-      },
-      untilDeadline(deadlineMs + 2_000),
-    )
-    phases.pull = answer.pullMs
-    phases.unpack = answer.unpackMs
-  } finally {
-    issued.end()
   }
 }
 
@@ -80,7 +72,7 @@ export async function startInstance(
   context: StartContext,
   id: string,
   deadlineMs: number,
-  phases: Phases,
+  trace: StartTrace,
 ): Promise<number> {
   const left = Math.max(1, Math.ceil(deadlineMs - Date.now()))
   const listenTimeoutMs = Math.min(LISTEN_TIMEOUT_MS, left)
@@ -90,8 +82,8 @@ export async function startInstance(
       { id, port: FUNCTION_PORT, listenTimeoutMs },
       AbortSignal.timeout(listenTimeoutMs + 10_000),
     )
-    phases.start = answer.startMs
-    phases.listen = answer.listenMs
+    trace.phases.start = answer.startMs
+    trace.phases.listen = answer.listenMs
     return context.host.takeDescriptor(answer.descriptor)
   } catch (thrown) {
     const error = toAppError(thrown)
@@ -99,6 +91,11 @@ export async function startInstance(
       throw asInitTimeout(thrown, Date.now())
     throw thrown
   }
+}
+
+/** Runs the process of a created instance that listens on nothing. May be repeated. */
+export async function runInstance({ host }: StartContext, id: string, { phases }: StartTrace): Promise<void> {
+  phases.start = (await host.call('run', { id })).startMs
 }
 
 function untilDeadline(deadlineMs: number): AbortSignal {
@@ -117,7 +114,7 @@ function asInitTimeout(thrown: unknown, deadlineMs: number): unknown {
   })
 }
 
-function createArgs(context: StartContext, version: Version, reason: string) {
+function createArgs(context: StartContext, version: Version, { reason, requestId, env = {} }: Purpose) {
   const { settings, image } = version
   return {
     registry: image.registry,
@@ -125,7 +122,7 @@ function createArgs(context: StartContext, version: Version, reason: string) {
     digest: image.platformDigest,
     ...(settings.command === undefined ? {} : { command: settings.command }),
     ...(settings.args === undefined ? {} : { args: settings.args }),
-    env: { ...settings.env, ...platformEnvironment(context.identity, version) },
+    env: { ...settings.env, ...platformEnvironment(context.identity, version), ...env },
     ...instanceLimits(settings.memory),
     graceMs: STOP_GRACE_MS,
     owner: {
@@ -133,7 +130,9 @@ function createArgs(context: StartContext, version: Version, reason: string) {
       function: version.function,
       version: `${version.version}@${version.revision}`,
       purpose: reason,
+      ...(requestId === undefined ? {} : { requestId }),
     },
+    key: requestId ?? randomUUID(),
   }
 }
 

@@ -1,16 +1,16 @@
-import type { EventAnswer } from './exchange.ts'
+import type { EventAnswer } from './answer-reader.ts'
 import type { Failure } from './outcome.ts'
 
-export type EventOutcome = { ok: true; result: unknown } | { ok: false; failure: Failure }
+/** `json` is the result as JSON text. */
+export type EventOutcome = { ok: true; json: string } | { ok: false; failure: Failure }
 
 const MAX_MESSAGE = 64 * 1024
 
 /** What the function's answer means: JSON as it is, plain text as a JSON string, a status of 400 or more as its exception (430). */
 export function readAnswer(answer: EventAnswer): EventOutcome {
-  const text = answer.body.toString('utf8')
-  if (answer.status >= 400) return { ok: false, failure: exception(text) }
-  const value = parseJson(text)
-  return { ok: true, result: value === undefined ? text : value }
+  const { status, body } = answer
+  if (status >= 400) return { ok: false, failure: exception(body) }
+  return { ok: true, json: parseJson(body) === undefined ? JSON.stringify(body) : body }
 }
 
 /** Undefined when it is no JSON. */

@@ -25,10 +25,10 @@ export function startFailure(thrown: unknown): Failure {
 
 /** What a call is told when its connection broke after bytes were sent: by what became of the process. */
 export function brokenConnection(exit: ExitInfo | undefined, cause: unknown): Failure {
-  if (exit?.oom === true)
-    return { number: 434, message: 'Memory limit reached: the process was killed', recycle: 'out of memory' }
+  if (exit?.oom === true) return outOfMemory()
   if (exit !== undefined) {
-    const how = exit.signal === null ? `code ${exit.code}` : `signal ${exit.signal}`
+    // The kernel tells the parent which of the two it was; container runtimes tell us one number for both.
+    const how = exit.signal === null ? `code ${exit.code}` : `code ${exit.code}, as by ${exit.signal}`
     return { number: 439, message: `User process exit when running: ${how}`, recycle: 'process exited' }
   }
   const why = cause instanceof Error ? cause.message : String(cause)
@@ -37,6 +37,25 @@ export function brokenConnection(exit: ExitInfo | undefined, cause: unknown): Fa
     message: `the function ended the connection without an answer: ${why}`,
     recycle: 'connection broken',
   }
+}
+
+export function outOfMemory(): Failure {
+  return { number: 434, message: 'Memory limit reached: a process was killed', recycle: 'out of memory' }
+}
+
+/** Nothing is known of the function then: it gets no other call. */
+export function ownFault(): Failure {
+  return {
+    number: 500,
+    message: 'InternalError: the call failed in the platform; its log says more',
+    recycle: 'call failed',
+  }
+}
+
+/** What a call is told whose answer came and could not be taken. */
+export function refusedAnswer({ code, message }: AppError): Failure {
+  const number = errorEntry(code).number ?? 430
+  return code === 'answer-malformed' ? { number, message, recycle: 'connection broken' } : { number, message }
 }
 
 export function timeLimit(timeoutSeconds: number): Failure {

@@ -1,21 +1,18 @@
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Version } from '../../api/index.ts'
+import { DEFAULT_WEBSOCKET_IDLE_S, type Version } from '../../api/index.ts'
 import type { Instance, VersionPool } from '../instances/index.ts'
 import { failureResult } from './answer.ts'
 import { type CallContext, recordOf, runCall, type Tried } from './call.ts'
 import { CallerAnswer } from './caller-answer.ts'
 import { closeNumber } from './close-frames.ts'
-import { relayAnswer } from './direct.ts'
 import { forwardRequestHeaders, forwardResponseHeaders, platformHeaders } from './headers.ts'
 import { brokenConnection } from './outcome.ts'
 import type { RecordSink, WebCall } from './runtime.ts'
 import { type TunnelEnd, tunnel } from './tunnel.ts'
-import type { StatusOf } from './web.ts'
+import { limitsOf, type StatusOf } from './web.ts'
 
-/** How long no byte may pass either way (facts: scf-contract 1.10). */
-const IDLE_MS = 15_000
 /** The end of a process is told a moment after its connections have ended. */
 const EXIT_WAIT_MS = 250
 
@@ -35,8 +32,8 @@ interface Ended {
 }
 
 /**
- * One WebSocket of a web function: one call, from its handshake to its end. It holds its slot all the time and has the execution timeout
- * of any call. Anything but 101 from the function is passed on and the connection closed.
+ * One WebSocket of a web function: one call, from its handshake to its end. It holds its slot all the time, ends at the execution timeout
+ * of any call, and without a byte either way at `websocket.idleTimeout` (facts: scf-contract 1.10). Anything but 101 from the function is passed on and the connection closed.
  */
 export async function forwardUpgrade(
   context: CallContext,
@@ -53,10 +50,12 @@ export async function forwardUpgrade(
   if (head.length > 0) caller.unshift(head)
   const gone = new AbortController()
   const unwatch = watchLeaving(caller, () => gone.abort(new Error('caller left')))
-  const answer = new CallerAnswer(request, response, requestId)
+  const answer = new CallerAnswer(request, response, requestId, limitsOf(version))
+  const idleMs = (version.settings.websocket?.idleTimeout ?? DEFAULT_WEBSOCKET_IDLE_S) * 1_000
   const headers = [
     ...forwardRequestHeaders(request.rawHeaders, {
       remoteAddress: request.socket.remoteAddress ?? '',
+      secure: 'encrypted' in request.socket,
       expect: false,
       prefix: call.forwardedPrefix,
       platform: platformHeaders(version, requestId, context.identity),
@@ -66,7 +65,7 @@ export async function forwardUpgrade(
     'Upgrade',
     'websocket',
   ]
-  const result = await runCall(context, pool, requestId, gone.signal, async ({ instance }, signal) => {
+  const result = await runCall(context, pool, { requestId, caller: gone.signal }, async ({ instance }, { signal }) => {
     const upstream = await context.dial(instance.id)
     const asked = await ask(upstream, { request, headers, path: call.path }, answer, signal)
     if (asked === 'answered') return { kind: 'done', value: { number: 200, message: null } }
@@ -77,7 +76,7 @@ export async function forwardUpgrade(
       asked.socket.destroy()
       throw thrown
     }
-    return outcomeOf(await tunnel(caller, asked.socket, { idleMs: IDLE_MS, signal }), instance)
+    return outcomeOf(await tunnel(caller, asked.socket, { idleMs, signal }), instance, idleMs)
   })
   unwatch()
   const { outcome } = result
@@ -132,9 +131,9 @@ function accept(response: ServerResponse, rawHeaders: readonly string[], request
   if (socket !== null) response.detachSocket(socket)
 }
 
-async function outcomeOf(end: TunnelEnd, instance: Instance): Promise<Tried<Ended>> {
+async function outcomeOf(end: TunnelEnd, instance: Instance, idleMs: number): Promise<Tried<Ended>> {
   if (end.kind === 'idle') {
-    return { kind: 'done', value: { number: 455, message: `no byte passed for ${IDLE_MS / 1_000} s` } }
+    return { kind: 'done', value: { number: 455, message: `no byte passed for ${idleMs / 1_000} s` } }
   }
   const { by, frame } = end
   const number = closeNumber(by, frame)
@@ -145,6 +144,31 @@ async function outcomeOf(end: TunnelEnd, instance: Instance): Promise<Tried<Ende
   const exit = by === 'function' ? await instance.exitWithin(EXIT_WAIT_MS) : undefined
   if (exit !== undefined) return { kind: 'failed', failure: brokenConnection(exit, undefined) }
   return { kind: 'done', value: { number, message: `the ${by} ended the connection without closing the WebSocket` } }
+}
+
+/** Answers when the whole answer has been passed on; rejects when it was cut, or is not passed on. */
+function relayAnswer(incoming: IncomingMessage, answer: CallerAnswer): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const tell = (step: () => void): void => {
+    try {
+      step()
+      answer.flush()
+    } catch (thrown) {
+      reject(thrown)
+      incoming.destroy()
+    }
+  }
+  answer.source = incoming
+  incoming.on('error', reject)
+  incoming.on('data', (chunk: Buffer) => tell(() => answer.data(chunk)))
+  incoming.once('end', () => {
+    if (!incoming.complete) return reject(new Error('the answer was cut'))
+    answer.end(incoming.rawTrailers)
+    resolve()
+  })
+  incoming.once('close', () => reject(new Error('the answer was cut')))
+  tell(() => answer.head(incoming.statusCode ?? 502, incoming.rawHeaders, undefined))
+  return promise
 }
 
 /** Notices a caller that leaves before it is answered; of what it sends meanwhile no more than the socket's buffer is read. */

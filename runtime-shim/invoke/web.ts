@@ -1,20 +1,23 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Readable } from 'node:stream'
-import type { Dispatcher } from 'undici'
-import type { Version } from '../../api/index.ts'
+import { DEFAULT_LIMITS, type Limits, type Version } from '../../api/index.ts'
 import { discardRest } from '../../common/index.ts'
-import type { Instance, Slot, VersionPool } from '../instances/index.ts'
+import type { Slot, VersionPool } from '../instances/index.ts'
 import { failureResult } from './answer.ts'
 import { type CallContext, recordOf, runCall, type Tried } from './call.ts'
 import { CallerAnswer } from './caller-answer.ts'
-import { bodyBegins, exchangeDirect, needsDirect } from './direct.ts'
-import { forwardRequestHeaders, platformHeaders } from './headers.ts'
+import type { Cut } from './cut.ts'
+import { forwardRequestHeaders, REQUEST_ID_HEADER } from './headers.ts'
+import { announcesTrailers, checkLength } from './request-body.ts'
 import type { RecordSink, WebCall } from './runtime.ts'
+import { WebExchange, type WebRequest } from './web-exchange.ts'
 
 /** HTTP status for the documented numbers that end a web call before the function answered (DESIGN: table of numbers). */
 export type StatusOf = (number: number) => number
 
-/** One web call, streamed both ways. A failure before the function's head is answered by us; after it the connection is cut. */
+/**
+ * One web call, streamed both ways. A failure before the function's head is answered by us; after it the connection is cut.
+ * Throws `body-too-large`, with nothing begun, when the request announces too much.
+ */
 export async function forwardWeb(
   context: CallContext,
   pool: VersionPool,
@@ -24,28 +27,43 @@ export async function forwardWeb(
   statusOf: StatusOf,
 ): Promise<void> {
   const { request, response, call } = exchange
+  const limits = limitsOf(version)
+  checkLength(request, limits.requestBytes)
   const caller = new AbortController()
   response.once('close', () => {
     if (!response.writableEnded) caller.abort(new Error('caller left'))
   })
-  const direct = needsDirect(request, call.path)
+  const expectsContinue = request.httpVersion === '1.1' && request.headers.expect !== undefined
   const headers = forwardRequestHeaders(request.rawHeaders, {
     remoteAddress: request.socket.remoteAddress ?? '',
-    expect: direct && request.httpVersion === '1.1',
+    secure: 'encrypted' in request.socket,
+    expect: expectsContinue,
     prefix: call.forwardedPrefix,
-    platform: platformHeaders(version, call.requestId, context.identity),
+    platform: {},
   })
-  const answer = new CallerAnswer(request, response, call.requestId)
-  const send = async ({ instance }: Slot, signal: AbortSignal): Promise<Tried<void>> => {
-    if (direct || !(await bodyBegins(request))) {
-      const { path } = call
-      await exchangeDirect(await context.dial(instance.id), { request, response, headers, path }, answer, signal)
-    } else {
-      await exchangePooled(instance, { request, headers, path: call.path }, answer, signal)
-    }
-    return { kind: 'done', value: undefined }
+  const answer = new CallerAnswer(request, response, call.requestId, limits)
+  const wanted: WebRequest = {
+    request,
+    head: headOf(
+      request,
+      call.path,
+      headers,
+      `${REQUEST_ID_HEADER}: ${call.requestId}\r\n${context.heads.linesOf(version)}`,
+    ),
+    maxRequestBytes: limits.requestBytes,
+    expectsContinue,
   }
-  const result = await runCall(context, pool, call.requestId, caller.signal, send)
+  const send = ({ instance: { id, connections } }: Slot, cut: Cut): Promise<Tried<void>> => {
+    const { promise, resolve, reject } = Promise.withResolvers<Tried<void>>()
+    if (connections === undefined) throw new Error(`instance ${id} has no connections`)
+    const sent = new WebExchange(connections, wanted, answer, (error) =>
+      error === undefined ? resolve({ kind: 'done', value: undefined }) : reject(error),
+    )
+    cut.onCut((reason) => sent.abort(reason))
+    sent.start()
+    return promise
+  }
+  const result = await runCall(context, pool, { requestId: call.requestId, caller: caller.signal }, send)
   const { outcome } = result
   const number = outcome.kind === 'done' ? 200 : outcome.failure.number
   if (outcome.kind === 'failed') answer.fail(failureResult(outcome.failure, call.requestId), number, statusOf(number))
@@ -55,66 +73,14 @@ export async function forwardWeb(
   sink(recordOf(version, 'web', { requestId, callerRequestId }, result, number, message))
 }
 
-/** One call by undici on a pooled connection, streamed both ways. Rejects with the signal's reason or with what broke the connection. */
-function exchangePooled(
-  { id, connections }: Instance,
-  { request, headers, path }: { request: IncomingMessage; headers: string[]; path: string },
-  answer: CallerAnswer,
-  signal: AbortSignal,
-): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  if (connections === undefined) return Promise.reject(new Error(`instance ${id} has no connections`))
-  if (signal.aborted) return Promise.reject(signal.reason as Error)
-  const hasBody = request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined
-  let controller: Dispatcher.DispatchController | undefined
-  const onAbort = (): void => {
-    reject(signal.reason)
-    controller?.abort(signal.reason as Error)
-  }
-  signal.addEventListener('abort', onAbort, { once: true })
-  const settle = (): void => signal.removeEventListener('abort', onAbort)
-  connections.dispatch(
-    {
-      path,
-      method: request.method ?? 'GET',
-      headers,
-      body: hasBody ? bodyOf(request) : null,
-      idempotent: false,
-      blocking: true,
-    },
-    {
-      onRequestStart(started) {
-        controller = started
-        if (signal.aborted) started.abort(signal.reason as Error)
-      },
-      onResponseStart(started, statusCode) {
-        if (statusCode >= 200) answer.head(statusCode, textHeaders(started.rawHeaders))
-      },
-      onResponseData(started, chunk) {
-        answer.data(chunk, started)
-      },
-      onResponseEnd(ended) {
-        settle()
-        answer.end(textHeaders(ended.rawTrailers))
-        resolve()
-      },
-      onResponseError(_controller, error) {
-        settle()
-        reject(error)
-      },
-    },
-  )
-  return promise
+export function limitsOf({ settings }: Version): Required<Limits> {
+  return settings.limits === undefined ? DEFAULT_LIMITS : { ...DEFAULT_LIMITS, ...settings.limits }
 }
 
-/** undici destroys a body that the function did not wait for; what is left of the caller's must stay readable for its answer to arrive. */
-function bodyOf(request: IncomingMessage): Readable {
-  // undici takes any async iterable; its types know only the stream.
-  return request.iterator({ destroyOnReturn: false }) as unknown as Readable
-}
-
-function textHeaders(raw: unknown): string[] {
-  return Array.isArray(raw)
-    ? raw.map((value: unknown) => (Buffer.isBuffer(value) ? value.toString('latin1') : String(value)))
-    : []
+function headOf(request: IncomingMessage, path: string, headers: readonly string[], platformLines: string): string {
+  let head = `${request.method} ${path} HTTP/1.1\r\nConnection: keep-alive\r\n`
+  for (let at = 0; at + 1 < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`
+  if (request.headers['transfer-encoding'] !== undefined) head += 'Transfer-Encoding: chunked\r\n'
+  if (announcesTrailers(request)) head += `Trailer: ${request.headers.trailer}\r\n`
+  return `${head}${platformLines}\r\n`
 }

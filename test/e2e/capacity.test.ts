@@ -166,3 +166,31 @@ describe('a web function', () => {
     expect((await api.instances('gauge')).length).toBeLessThanOrEqual(2)
   })
 })
+
+describe('deploy', () => {
+  it('splits args on blanks and lays variables over those of function.yaml', async () => {
+    await platform.run(
+      'deploy',
+      '--image',
+      IMAGE,
+      '--name',
+      'split',
+      '--args',
+      'serves  one two',
+      '--env',
+      'COLOUR=blue',
+    )
+    expect((await api.call('split', {})).result).toMatchObject({ argv: ['serves', 'one', 'two'], colour: 'blue' })
+  })
+
+  it('refuses variables that the platform keeps for itself, too many bytes of them, and bad names, all in one message', async () => {
+    const refused = platform.run(
+      ...['deploy', '--image', IMAGE, '--name', 'env', '--env', 'SCF_MINE=1', '--env', '1A=b', '--env'],
+      `BIG=${'x'.repeat(4_096)}`,
+    )
+    await expect(refused).rejects.toThrow(/SCF_MINE.*must not begin with SCF_, which is reserved/s)
+    await expect(refused).rejects.toThrow(/1A.*must begin with a letter/s)
+    await expect(refused).rejects.toThrow(/at most 4096 are allowed/)
+    await platform.run('deploy', '--image', IMAGE, '--name', 'env', '--env', 'TZ=Asia/Shanghai')
+  })
+})
