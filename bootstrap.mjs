@@ -2,7 +2,7 @@
 // It fetches Node 26 and the packages (both from package-lock.json) and hands over to the TypeScript sources.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -11,6 +11,7 @@ const modules = join(root, 'node_modules')
 const stamp = join(modules, '.slipway-lock')
 const lockDirectory = join(root, '.bootstrap-lock')
 const WAIT_FOR_OTHER_MS = 10 * 60_000
+const WITHOUT_PID_MS = 5_000
 
 /** Binary packages of Node 26 by platform (the package `node` would need an install script). */
 const NODE_PACKAGES = {
@@ -62,6 +63,15 @@ function alive(pid) {
   }
 }
 
+/** Killed between making the lock and writing its pid into it, which takes a moment. */
+function isAbandoned() {
+  try {
+    return !existsSync(join(lockDirectory, 'pid')) && Date.now() - statSync(lockDirectory).mtimeMs > WITHOUT_PID_MS
+  } catch {
+    return false
+  }
+}
+
 /** One installer at a time: two runs in one clone must not take each other's files away. A dead one's lock is taken over. */
 function takeLock() {
   const began = Date.now()
@@ -74,6 +84,7 @@ function takeLock() {
       if (error.code !== 'EEXIST')
         fail(`cannot write to ${root}: ${error.message}`, 'the clone must be writable for the first start')
     }
+    if (isAbandoned()) rmSync(lockDirectory, { recursive: true, force: true })
     let holder = 0
     try {
       holder = Number(readFileSync(join(lockDirectory, 'pid'), 'utf8'))

@@ -25,6 +25,10 @@ export interface DataPaths {
   output: string
   registry: string
   cache: string
+  /** Our own sources without their types: read by every lasting process, written by who starts the platform. */
+  code: string
+  /** What V8 made of the server's modules: read by the server, written by who starts the platform. */
+  compiled: string
   log: string
 }
 
@@ -51,6 +55,8 @@ export function dataPaths(root: string): DataPaths {
     output: join(server, 'output'),
     registry: join(real, 'registry'),
     cache: join(real, 'cache'),
+    code: join(real, 'cache', 'code'),
+    compiled: join(real, 'cache', 'compiled'),
     log: join(real, 'log'),
   }
 }

@@ -1,3 +1,4 @@
+import { createReadStream } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { AppError, type Logger, SingleFlight } from '../common/index.ts'
 import {
@@ -9,6 +10,7 @@ import {
   loadImage,
   machinePlatform,
   RegistryClient,
+  readImage,
 } from '../oci/index.ts'
 import { storeBlob } from './blobs.ts'
 import { composeImage } from './compose.ts'
@@ -32,10 +34,18 @@ export interface ImageSource {
 
 /** Layers of one pull that are fetched and unpacked at once: enough to fill a link while others are inflated. */
 const LAYERS_AT_ONCE = 6
+const READ_BYTES = 512 * 1024
 
+/** An image that lies in files of this machine: its documents as text, its compressed layers by digest. */
+export interface ImageFiles {
+  manifest: string
+  config: string
+  files: Readonly<Record<string, string>>
+}
+
+/** Where layers come from, and what it took. */
 interface Fetch {
-  client: RegistryClient
-  repository: string
+  open(layer: Descriptor): AsyncIterable<Uint8Array>
   figures: PullFigures
 }
 
@@ -56,7 +66,8 @@ export class ImagePuller {
     const { registry, repository, credential } = source
     const startedMs = performance.now()
     const client = new RegistryClient({ registry, credential, signal })
-    const fetch: Fetch = { client, repository, figures: { downloadedBytes: 0, pullMs: 0, unpackMs: 0 } }
+    const open: Fetch['open'] = (layer) => client.openBlob(repository, layer)
+    const fetch: Fetch = { open, figures: { downloadedBytes: 0, pullMs: 0, unpackMs: 0 } }
     try {
       const image = await loadImage(client, repository, source.digest, machinePlatform())
       await this.#pullImage(image, source.digest, fetch, signal)
@@ -66,6 +77,15 @@ export class ImagePuller {
     } finally {
       await client.close()
     }
+  }
+
+  /** As `pull`, with the same checks, from files: nothing is asked of a registry. */
+  async add({ manifest, config, files }: ImageFiles, signal: AbortSignal): Promise<PullFigures> {
+    const open: Fetch['open'] = (layer) => createReadStream(files[layer.digest] ?? '', { highWaterMark: READ_BYTES })
+    const fetch: Fetch = { open, figures: { downloadedBytes: 0, pullMs: 0, unpackMs: 0 } }
+    const image = readImage(Buffer.from(manifest), Buffer.from(config), machinePlatform())
+    await this.#pullImage(image, image.descriptor.digest, fetch, signal)
+    return fetch.figures
   }
 
   async #pullImage(image: LoadedImage, asked: Digest, fetch: Fetch, signal: AbortSignal): Promise<void> {
@@ -108,10 +128,9 @@ export class ImagePuller {
 
   async #fetchLayer(descriptor: Descriptor, diffId: Digest, fetch: Fetch, signal: AbortSignal): Promise<void> {
     if (hasLayer(this.#layout, digestHex(diffId))) return
-    const { client, repository, figures } = fetch
+    const { figures } = fetch
     await makeLayer(this.#layout, digestHex(diffId), async (tree) => {
-      const blob = client.openBlob(repository, descriptor)
-      const unpacked = await unpackLayer(blob, { descriptor, diffId }, tree, this.#limits, signal)
+      const unpacked = await unpackLayer(fetch.open(descriptor), { descriptor, diffId }, tree, this.#limits, signal)
       figures.downloadedBytes += descriptor.size
       figures.unpackMs += unpacked.unpackMs
       return unpacked

@@ -1,8 +1,6 @@
 import { readdirSync, readFileSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Static, Type } from 'typebox'
-import { Compile } from 'typebox/compile'
-import { errnoOf, writeFileAtomic } from '../common/index.ts'
+import { errnoOf, fits, type Static, Type, writeFileAtomic } from '../common/index.ts'
 import { type Digest, digestHex } from '../oci/index.ts'
 import type { ContentLayout } from './layout.ts'
 
@@ -20,7 +18,7 @@ const Image = Type.Object({
   sources: Type.Array(Type.String({ pattern: '^[0-9a-f]{64}$' }), { maxItems: 500 }),
 })
 const Alias = Type.Object({ version: Type.Literal(1), kind: Type.Literal('index'), manifest: DigestText })
-const recordSchema = Compile(Type.Union([Image, Alias]))
+const Record = Type.Union([Image, Alias])
 
 export type ImageRecord = Static<typeof Image>
 /** What an index led to on this machine's platform. */
@@ -37,7 +35,7 @@ export function writeRecord(layout: ContentLayout, digest: Digest, record: Image
 export function readRecord(layout: ContentLayout, digest: Digest): ImageRecord | AliasRecord | undefined {
   try {
     const value: unknown = JSON.parse(readFileSync(recordPath(layout, digest), 'utf8'))
-    return recordSchema.Check(value) ? value : undefined
+    return fits(Record, value) ? value : undefined
   } catch (thrown) {
     if (errnoOf(thrown) === 'ENOENT' || thrown instanceof SyntaxError) return undefined
     throw thrown

@@ -1,8 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Static, Type } from 'typebox'
-import { Compile } from 'typebox/compile'
-import { bootId } from '../common/index.ts'
+import { bootId, fits, type Static, Type } from '../common/index.ts'
 import { type ContentLayout, isThere, layerPath } from './layout.ts'
 
 const Path = Type.String({ maxLength: 8192 })
@@ -21,7 +19,6 @@ const Layer = Type.Object({
   sizeBytes: Type.Integer({ minimum: 0 }),
   notes: Notes,
 })
-const layerSchema = Compile(Layer)
 
 /** `layers/NAME/layer.json`, inside the directory that is renamed into place: a layer is there with its record or not at all. */
 export type LayerRecord = Static<typeof Layer>
@@ -42,7 +39,7 @@ export function writeLayerRecord(directory: string, layer: Omit<LayerRecord, 've
 export function readLayerRecord(layout: ContentLayout, name: string): LayerRecord | undefined {
   try {
     const value: unknown = JSON.parse(readFileSync(join(layerPath(layout, name), 'layer.json'), 'utf8'))
-    return layerSchema.Check(value) ? value : undefined
+    return fits(Layer, value) ? value : undefined
   } catch {
     return undefined
   }

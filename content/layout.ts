@@ -22,8 +22,6 @@ export interface ContentLayout {
   trash: string
   /** An empty directory: overlayfs takes no fewer than two when nothing is writable. */
   empty: string
-  /** The worker's compiled code (5 MB): it starts in half the time. */
-  compileCache: string
 }
 
 export function contentLayout(root: string): ContentLayout {
@@ -39,7 +37,6 @@ export function contentLayout(root: string): ContentLayout {
     work: at('work'),
     trash: at('trash'),
     empty: at('empty'),
-    compileCache: at('compile-cache'),
   }
 }
 

@@ -1,8 +1,9 @@
 import { basename } from 'node:path'
 import { AppError, type Logger, SingleFlight, toAppError } from '../common/index.ts'
-import { type Digest, type ImageConfig, parseImageConfig, parseManifest } from '../oci/index.ts'
+import { type Digest, digestOf, type ImageConfig, parseImageConfig, parseManifest } from '../oci/index.ts'
 import { readBlob } from './blobs.ts'
 import type { ContentStore, Lease, LocalImage, PullRequest, PullResult } from './content-store.ts'
+import type { ImageFiles } from './image-puller.ts'
 import { type ImageRecord, resolveRecord, touchRecord } from './image-record.ts'
 import { hasLayer } from './layer-record.ts'
 import { type ContentLayout, layerTree, makeLayout } from './layout.ts'
@@ -26,6 +27,8 @@ export interface ContentStoreOptions {
 export interface OwnedContentStore extends ContentStore {
   /** Process id of the content worker while there is one. */
   workerPid(): number | undefined
+  /** Makes an image local from its documents and files of this machine, checked as if a registry had sent them. Refuses as `pull` does. */
+  add(image: ImageFiles, signal: AbortSignal): Promise<LocalImage>
 }
 
 const MAX_REMEMBERED = 200
@@ -77,11 +80,21 @@ class Store implements OwnedContentStore {
     try {
       const figures = await this.#share(request, joined)
       const image = await this.find(request.digest)
-      if (image === undefined) throw vanished(request)
+      if (image === undefined) throw vanished(`image ${request.repository}@${request.digest}`, 'pulled')
       return { image, pulled: true, ...figures }
     } finally {
       deadline.clear()
     }
+  }
+
+  async add(image: ImageFiles, signal: AbortSignal): Promise<LocalImage> {
+    const digest = digestOf(image.manifest)
+    const local = await this.find(digest)
+    if (local !== undefined) return local
+    await this.#worker.add(image, signal)
+    const added = await this.find(digest)
+    if (added === undefined) throw vanished(`image ${digest}`, 'added')
+    return added
   }
 
   async lease(digest: Digest, owner: string): Promise<Lease> {
@@ -169,10 +182,10 @@ function deadlineSignal(request: PullRequest): { signal: AbortSignal; clear: () 
   return { signal: controller.signal, clear: () => clearTimeout(timer) }
 }
 
-function vanished(request: PullRequest): AppError {
-  return new AppError(`image ${request.repository}@${request.digest} was collected as soon as it was pulled`, {
+function vanished(what: string, how: 'pulled' | 'added'): AppError {
+  return new AppError(`${what} was collected as soon as it was ${how}`, {
     code: 'pull-failed',
     retryable: true,
-    hint: 'take a lease before the pull',
+    hint: 'take a lease before',
   })
 }

@@ -10,6 +10,7 @@ import {
 
 type Distribute<T> = T extends unknown ? Omit<T, 'id'> : never
 type NewTask = Distribute<WorkerTask>
+type Fields<Op> = Omit<Extract<WorkerTask, { op: Op }>, 'id' | 'op'>
 
 interface Outstanding {
   task: WorkerTask
@@ -46,10 +47,14 @@ export class WorkerClient {
     return this.#child?.pid
   }
 
-  async pull(task: Omit<Extract<WorkerTask, { op: 'pull' }>, 'id' | 'op'>, signal: AbortSignal): Promise<PullFigures> {
+  async pull(task: Fields<'pull'>, signal: AbortSignal): Promise<PullFigures> {
     const answer = await this.#request({ op: 'pull', ...task }, signal)
     if ('pulled' in answer) return answer.pulled
     throw unexpected()
+  }
+
+  async add(task: Fields<'add'>, signal: AbortSignal): Promise<void> {
+    await this.#request({ op: 'add', ...task }, signal)
   }
 
   async collect(limits: { maxBytes: number; minAgeMs: number }): Promise<CollectFigures> {
@@ -171,9 +176,17 @@ export class WorkerClient {
 
 /** Nothing else of this process's environment is the worker's business. */
 function workerEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
-  const kept = ['PATH', 'SLIPWAY_LOG_LEVEL', 'NODE_EXTRA_CA_CERTS'].flatMap((name): [string, string][] =>
-    env[name] === undefined ? [] : [[name, env[name]]],
-  )
+  const kept = [
+    'PATH',
+    'SLIPWAY_LOG_LEVEL',
+    'SLIPWAY_CODE_CACHE',
+    'NODE_EXTRA_CA_CERTS',
+    'MALLOC_ARENA_MAX',
+    'MALLOC_TRIM_THRESHOLD_',
+    'MALLOC_MMAP_THRESHOLD_',
+    'UV_THREADPOOL_SIZE',
+    'NODE_OPTIONS',
+  ].flatMap((name): [string, string][] => (env[name] === undefined ? [] : [[name, env[name]]]))
   return Object.fromEntries(kept)
 }
 

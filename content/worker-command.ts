@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { contentLayout } from './layout.ts'
+import { codeArguments } from '../common/index.ts'
 import type { WorkerSettings } from './worker-protocol.ts'
 
 /** A user without a name: nothing on the machine belongs to it. */
@@ -13,12 +13,11 @@ const MAX_HEAP_MB = 1024
  * and processes of root stay closed. At nice 10, so that unpacking never takes a core from a running function.
  */
 export function workerCommand(settings: WorkerSettings): string[] {
-  const cache = `NODE_COMPILE_CACHE=${contentLayout(settings.directory).compileCache}`
   const node = [
-    'env',
-    cache,
     process.execPath,
     `--max-old-space-size=${MAX_HEAP_MB}`,
+    '--expose-gc', // see giveBackMemory
+    ...codeArguments(join(import.meta.dirname, '..')),
     join(import.meta.dirname, 'worker-main.ts'),
   ]
   const command = [...node, JSON.stringify(settings)]

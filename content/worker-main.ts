@@ -1,21 +1,19 @@
-import { flushCompileCache } from 'node:module'
 import pino from 'pino'
-import { Value } from 'typebox/value'
-import { AppError, createLogger, type Logger, messageOf, toAppError, toPlainError } from '../common/index.ts'
+import { AppError, createLogger, type Logger, messageOf, toAppError, toPlainError, trimHeap } from '../common/index.ts'
 import type { Digest } from '../oci/index.ts'
 import { collect } from './collect.ts'
 import { ImagePuller } from './image-puller.ts'
 import { type ContentLayout, contentLayout } from './layout.ts'
 import { makeDurable, sweepWork } from './sweep.ts'
 import { emptyTrash } from './trash.ts'
-import { asRequest, type WorkerAnswer, WorkerSettings, type WorkerTask } from './worker-protocol.ts'
+import { asRequest, readSettings, type WorkerAnswer, type WorkerTask } from './worker-protocol.ts'
 
 /**
  * The content worker: fetches, verifies, unpacks and removes, and nothing else. It reads bytes of strangers, so it has no power but that over files
  * (see worker-command.ts), and may be killed at any instant: what it had not finished lies in its work directory, which the next one removes.
  */
 process.umask(0)
-const settings = Value.Parse(WorkerSettings, JSON.parse(process.argv[2] ?? '{}'))
+const settings = readSettings(process.argv[2])
 const log = createLogger('content-worker', pino.destination({ fd: 2, sync: true }))
 const layout = contentLayout(settings.directory)
 const puller = new ImagePuller(layout, settings.limits, log)
@@ -29,7 +27,6 @@ process.on('message', (message) => {
   else void serve(request)
 })
 tidy(layout, log)
-flushCompileCache() // by itself it is written only at an orderly end
 
 async function serve(task: WorkerTask): Promise<void> {
   const controller = new AbortController()
@@ -41,11 +38,19 @@ async function serve(task: WorkerTask): Promise<void> {
   } finally {
     running.delete(task.id)
   }
-  if (task.op === 'pull') await makeDurable(layout).catch((thrown: unknown) => complain(thrown))
+  if (task.op !== 'collect') await makeDurable(layout).catch((thrown: unknown) => complain(thrown))
+  if (running.size === 0) giveBackMemory()
+}
+
+/** Buffers of a pull lie outside V8's heap, where nothing tells it that there are many: collected and returned at once, not some day. */
+function giveBackMemory(): void {
+  globalThis.gc?.()
+  trimHeap()
 }
 
 async function perform(task: WorkerTask, signal: AbortSignal): Promise<WorkerAnswer> {
   if (task.op === 'collect') return { id: task.id, collected: await collect(layout, task) }
+  if (task.op === 'add') return { id: task.id, pulled: await puller.add(task, signal) }
   return { id: task.id, pulled: await puller.pull({ ...task, digest: task.digest as Digest }, signal) }
 }
 

@@ -78,7 +78,8 @@ export class ExitWatch {
   }
 }
 
-function readExitCode(names: InstanceNames): number | undefined {
+/** Undefined while conmon has not written it. */
+export function readExitCode(names: InstanceNames): number | undefined {
   try {
     const text = readFileSync(names.exitFile, 'latin1').trim()
     return /^\d+$/.test(text) ? Number(text) : undefined

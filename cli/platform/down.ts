@@ -1,6 +1,14 @@
 import { existsSync } from 'node:fs'
 import { AppError, type DataPaths, dataPaths, isAlive } from '../../common/index.ts'
-import { endProcess, Parent, readParentFile, readStateFile, type StateFile } from '../../runtime-shim/host/index.ts'
+import {
+  endProcess,
+  type HostConfig,
+  instancesIn,
+  Parent,
+  readParentFile,
+  readStateFile,
+  type StateFile,
+} from '../../runtime-shim/host/index.ts'
 import { CODE_DIRECTORY } from './code-directory.ts'
 
 const GRACE_MS = 20_000
@@ -10,12 +18,12 @@ export async function down(dataDirectory: string): Promise<boolean> {
   if (!existsSync(dataDirectory)) return false
   const paths = dataPaths(dataDirectory)
   const parent = readParentFile(paths)
-  if (parent !== undefined) await endProcess(parent, GRACE_MS)
+  // The parent ends the platform first.
+  if (parent !== undefined) await endProcess(parent, GRACE_MS, () => instancesIn(paths))
   const state = readStateFile(paths)
   if (state === undefined) return parent !== undefined
+  await new Parent(configOf(state, paths), paths).close(GRACE_MS)
   const { supervisor } = state
-  if (isAlive(supervisor)) await endProcess(supervisor, GRACE_MS)
-  else await endRemains(state, paths)
   if (isAlive(supervisor)) {
     throw new AppError(`supervisor ${supervisor.pid} does not end`, {
       code: 'still-running',
@@ -25,20 +33,15 @@ export async function down(dataDirectory: string): Promise<boolean> {
   return true
 }
 
-/** Supervisor and parent were killed: what is left is known to a new supervisor only, so one is started to end it. */
-async function endRemains({ address, port, registryPort, engine }: StateFile, paths: DataPaths): Promise<void> {
-  const parent = new Parent(
-    {
-      dataDirectory: paths.root,
-      codeDirectory: CODE_DIRECTORY,
-      parentPid: process.pid,
-      ...{ address, port, registryPort, engine },
-      identity: { region: '', appId: '', uin: '' },
-      ociRuntime: 'auto',
-      waitingSandboxes: 0,
-    },
-    paths,
-  )
-  await parent.start()
-  await parent.close(GRACE_MS)
+/** As what is left was started; nothing new is begun with it. */
+function configOf({ address, port, registryPort, engine }: StateFile, paths: DataPaths): HostConfig {
+  return {
+    dataDirectory: paths.root,
+    codeDirectory: CODE_DIRECTORY,
+    parentPid: process.pid,
+    ...{ address, port, registryPort, engine },
+    identity: { region: '', appId: '', uin: '' },
+    ociRuntime: 'auto',
+    waitingSandboxes: 0,
+  }
 }

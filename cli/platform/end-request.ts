@@ -1,15 +1,11 @@
 import type { Parent } from '../../runtime-shim/host/index.ts'
-import { EXIT_CODES } from '../exit-codes.ts'
 import type { Steps } from './steps.ts'
 
 const STOP_GRACE_MS = 15_000
 /** Signals this close together are one: a terminal's Ctrl-C reaches this process and the one that started it. */
 const SAME_SIGNAL_MS = 500
 
-/**
- * What Ctrl-C and `slipway down` do to `slipway up`: while it prepares, the process ends and its children with it; from then on,
- * the platform ends first. A second one does not wait.
- */
+/** What Ctrl-C and `slipway down` do to the parent: the platform ends first. A second one does not wait. */
 export class EndRequest {
   readonly #steps: Steps
   readonly #ended = Promise.withResolvers<void>()
@@ -29,7 +25,7 @@ export class EndRequest {
 
   #asked(): void {
     const { resolve } = this.#ended
-    if (this.#parent === undefined) process.exit(EXIT_CODES.interrupted.code)
+    if (this.#parent === undefined) process.exit(1)
     if (this.#firstAtMs !== 0) {
       if (Date.now() - this.#firstAtMs > SAME_SIGNAL_MS) process.exit(1)
       return

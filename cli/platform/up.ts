@@ -1,15 +1,27 @@
-import { AppError, type DataPaths, isAlive, takeRunLock } from '../../common/index.ts'
+import { join } from 'node:path'
 import {
+  AppError,
+  codeArguments,
+  codeEnvironment,
+  type DataPaths,
+  isAlive,
+  stripCode,
+  takeRunLock,
+} from '../../common/index.ts'
+import {
+  compileCode,
   type HostConfig,
   makeDataDirectory,
-  Parent,
   readStateFile,
   writeParentFile,
 } from '../../runtime-shim/host/index.ts'
+import { EXIT_CODES } from '../exit-codes.ts'
 import { CODE_DIRECTORY } from './code-directory.ts'
 import { type EngineName, prepareMachine } from './doctor.ts'
-import { EndRequest } from './end-request.ts'
+import { type ParentTask, runsAlready } from './parent-task.ts'
 import { Steps } from './steps.ts'
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 export interface UpOptions {
   dataDirectory: string
@@ -20,51 +32,56 @@ export interface UpOptions {
   ociRuntime: HostConfig['ociRuntime']
   identity: HostConfig['identity']
   waitingSandboxes: number
+  /** Absolute. */
+  dockerConfig?: string
+  /** Whether failures are told as JSON. */
+  json: boolean
   /** Runs before anything is started. */
   beforeStart?: (steps: Steps, paths: DataPaths) => Promise<void>
-  /** Runs once the platform answers; its failure is told and changes nothing of the platform. */
-  afterReady: (steps: Steps, paths: DataPaths) => Promise<void>
+  /** What happens once the platform answers. */
+  afterReady: ParentTask['afterReady']
 }
 
-/** `slipway up`: prepares the machine, starts the platform, stays until Ctrl-C or `slipway down`. Answers the exit code. */
-export async function up(options: UpOptions): Promise<number> {
-  const { dataDirectory, engine } = options
+/**
+ * `slipway up`: prepares the machine, then becomes the parent, which starts the platform and stays until Ctrl-C or `slipway down`: the same
+ * process with another program (execve), since what preparing took in memory would stay for as long as the platform. Never returns.
+ */
+export async function up(options: UpOptions): Promise<never> {
+  const { dataDirectory, engine, json, beforeStart, afterReady, ...rest } = options
+  for (const signal of SIGNALS) process.on(signal, () => process.exit(EXIT_CODES.interrupted.code))
   const steps = new Steps()
-  const endRequest = new EndRequest(steps)
   await steps.run('machine', (say) => prepareMachine(dataDirectory, engine, say))
   const paths = makeDataDirectory(dataDirectory)
   claim(paths, options)
-  await options.beforeStart?.(steps, paths)
-  const { afterReady: _after, beforeStart: _before, dataDirectory: _directory, ...rest } = options
-  const config: HostConfig = {
-    ...rest,
-    dataDirectory: paths.root,
-    codeDirectory: CODE_DIRECTORY,
-    parentPid: process.pid,
-  }
-  const parent = new Parent(config, paths)
-  const ended = endRequest.ends(parent)
-  const started = await steps.run('supervisor, server and registry', () => Promise.race([parent.start(), ended]))
-  if (started === true) {
-    steps.line(`API, gateway   http://${options.address}:${options.port}`)
-    steps.line(`registry       http://127.0.0.1:${options.registryPort}`)
-    void options.afterReady(steps, paths).catch((thrown: unknown) => {
-      steps.line(thrown instanceof Error ? thrown.message : String(thrown))
-    })
-  }
-  await ended
-  return 0
+  stripCode(CODE_DIRECTORY, paths.code)
+  compileCode({ codeDirectory: CODE_DIRECTORY, stripped: paths.code, compiled: paths.compiled })
+  await beforeStart?.(steps, paths)
+  const host = { ...rest, engine, dataDirectory: paths.root, codeDirectory: CODE_DIRECTORY, parentPid: process.pid }
+  const task: ParentTask = { host, afterReady, json }
+  await heardSignals()
+  return becomeParent(task, paths)
+}
+
+/**
+ * A signal that came while nothing else went on would be forgotten by execve: it is heard now, and from here to the parent's own listeners it
+ * ends the process by itself.
+ */
+async function heardSignals(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve))
+  for (const signal of SIGNALS) process.removeAllListeners(signal)
+}
+
+/** A pid and its start time outlive execve: the parent file stays true. The lock does not; the parent takes it again. */
+function becomeParent(task: ParentTask, paths: DataPaths): never {
+  const program = join(CODE_DIRECTORY, 'cli/platform/parent-main.ts')
+  const args = [process.execPath, '--max-semi-space-size=1', ...codeArguments(CODE_DIRECTORY), program]
+  const env = { ...process.env, ...codeEnvironment(paths.code), SLIPWAY_PARENT: JSON.stringify(task) }
+  return process.execve?.(process.execPath, args, env) as never
 }
 
 /** One parent for a data directory; it may go on with the supervisor that an earlier one left, as that one was started. */
 function claim(paths: DataPaths, options: UpOptions): void {
-  if (!takeRunLock(paths.parentLock)) {
-    throw new AppError(`Slipway runs already on ${paths.root}`, {
-      code: 'already-running',
-      fault: 'user',
-      hint: 'look with "slipway status", end it with "slipway down", or choose another SLIPWAY_DATA',
-    })
-  }
+  if (!takeRunLock(paths.parentLock)) throw runsAlready(paths.root)
   const state = readStateFile(paths)
   const same = (['address', 'port', 'registryPort', 'engine'] as const).every((key) => state?.[key] === options[key])
   if (state !== undefined && isAlive(state.supervisor) && !same) {

@@ -41,6 +41,12 @@ export const c = {
   syscall: libc.func('long syscall(long, ...)'),
 }
 
+/** Memory that a call has answered the address of; undefined when it answered MAP_FAILED, -1. */
+export function memoryAt(address: unknown, length: number): Buffer | undefined {
+  if (BigInt.asIntN(64, koffi.address(address)) === -1n) return undefined
+  return Buffer.from(koffi.view(address, length))
+}
+
 /** The name of an errno, `ECONNREFUSED`. */
 export function errnoName(number: number): string {
   const entry = Object.entries(os.errno).find(([, value]) => value === number)
@@ -55,8 +61,13 @@ export function lastErrno(): string {
 export function check(result: number | bigint, call: string, on: string): number {
   const value = Number(result)
   if (value >= 0) return value
+  throw failed(call, on)
+}
+
+/** The error of the call that has just failed. */
+export function failed(call: string, on: string): AppError {
   const errno = lastErrno()
-  throw new AppError(`${call} ${on} failed: ${errno}`, { code: 'syscall-failed', details: { call, on, errno } })
+  return new AppError(`${call} ${on} failed: ${errno}`, { code: 'syscall-failed', details: { call, on, errno } })
 }
 
 /** The errno that a failed call of this file names in its error, or undefined. */

@@ -1,9 +1,13 @@
 import { constants as os } from 'node:os'
 import { AppError } from '../errors.ts'
 import { SYS_pidfd_open } from './constants.ts'
-import { c, lastErrno } from './libc.ts'
+import { c, check, lastErrno, libc } from './libc.ts'
 
-// processes: pidfd_open(2), pidfd_send_signal(2)
+// processes: pidfd_open(2), pidfd_send_signal(2), setrlimit(2)
+
+const setrlimit = libc.func('int setrlimit(int, const uint8_t *)')
+const RLIMIT_CORE = 4
+const RLIMIT_BYTES = 16
 
 const SYS_pidfd_send_signal = 424
 
@@ -30,4 +34,9 @@ export function signalProcess(pidfd: number, signal: NodeJS.Signals | number): b
     code: 'syscall-failed',
     details: { call: 'pidfd_send_signal', errno },
   })
+}
+
+/** This process and those that it starts from now on leave no core file, which would hold their secrets. */
+export function forbidCoreFiles(): void {
+  check(setrlimit(RLIMIT_CORE, Buffer.alloc(RLIMIT_BYTES)), 'setrlimit', 'RLIMIT_CORE')
 }

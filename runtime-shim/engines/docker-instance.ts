@@ -221,7 +221,7 @@ export class DockerInstance implements EngineInstance {
 }
 
 /** A shell's convention, which the Engine follows: 128 + signal. */
-function signalName(code: number): string | null {
+export function signalName(code: number): string | null {
   const entry = Object.entries(constants.signals).find(([, number]) => number === code - 128)
   return entry?.[0] ?? null
 }

@@ -104,7 +104,7 @@ async function pull(
     const open = (abortSignal: AbortSignal): Promise<NodeJS.ReadableStream> =>
       api.docker.createImage({ ...options, abortSignal })
     const stream = await api.openStream(`pull of ${reference}`, open, bound)
-    for await (const error of progressErrors(stream)) throw pullError(reference, error)
+    for await (const error of progressErrors(stream)) throw pullError(reference, error, credential.source)
   } catch (thrown) {
     if (signal?.aborted === true) throw signal.reason
     if (late.aborted) {
@@ -115,7 +115,7 @@ async function pull(
       })
     }
     if (statusOf(thrown) === undefined) throw api.error(`pull of ${reference}`, thrown)
-    throw pullError(reference, engineWords((thrown as AppError).cause))
+    throw pullError(reference, engineWords((thrown as AppError).cause), credential.source)
   }
 }
 
@@ -126,7 +126,9 @@ function registryAuth(registry: string, credential: Credential): string {
       ? { username: credential.username, password: credential.password, serveraddress: registry }
       : credential.kind === 'bearer'
         ? { registrytoken: credential.token, serveraddress: registry }
-        : {}
+        : credential.kind === 'identity'
+          ? { identitytoken: credential.token, serveraddress: registry }
+          : {}
   return Buffer.from(JSON.stringify(fields)).toString('base64').replaceAll('+', '-').replaceAll('/', '_')
 }
 
@@ -169,7 +171,7 @@ const KINDS: readonly [code: string, pattern: RegExp][] = [
 
 const USER_FAULTS = ['image-not-found', 'image-unsupported']
 
-function pullError(reference: string, words: string): AppError {
+function pullError(reference: string, words: string, source?: string): AppError {
   // A refusal of access speaks of an absent repository too ("does not exist or may require 'docker login'").
   const refused = /unauthorized|denied|authentication required|forbidden/i.test(words)
   const code = (refused ? undefined : KINDS.find(([, pattern]) => pattern.test(words))?.[0]) ?? 'pull-failed'
@@ -177,6 +179,10 @@ function pullError(reference: string, words: string): AppError {
     code,
     fault: USER_FAULTS.includes(code) ? 'user' : 'dependency',
     retryable: code === 'pull-failed' && !refused,
-    ...(refused ? { hint: 'check the credential for this registry and its right to pull from this repository' } : {}),
+    ...(refused ? { hint: `check ${whose(source)} and its right to pull from this repository` } : {}),
   })
+}
+
+function whose(source: string | undefined): string {
+  return source === undefined ? 'the credential for this registry' : `the credential from ${source}`
 }

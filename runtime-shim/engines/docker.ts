@@ -15,7 +15,7 @@ import {
 import { connectDocker, type DockerApi, statusOf } from './docker-api.ts'
 import { containerName, containerOptions, type Placement, PUBLISHED_PORT } from './docker-container.ts'
 import { type DockerFacts, dockerFacts } from './docker-detect.ts'
-import { DockerInstance } from './docker-instance.ts'
+import { DockerInstance, signalName } from './docker-instance.ts'
 import { OutputFollower } from './docker-output.ts'
 import { OutputFile } from './docker-output-file.ts'
 import { prepareImage } from './docker-pull.ts'
@@ -25,6 +25,7 @@ import type {
   Engine,
   EngineCapabilities,
   EngineInstance,
+  ExitStatus,
   InstanceSpec,
   PreparedImage,
   PrepareRequest,
@@ -117,6 +118,12 @@ class DockerEngine implements Engine {
     if (found.State.Running) return instance
     await instance.exited // its last output is still copied
     return undefined
+  }
+
+  async lastExit(spec: InstanceSpec): Promise<ExitStatus | undefined> {
+    const state = (await this.#find(spec.id))?.State
+    if (state === undefined || state.Running || state.Status === 'created') return undefined
+    return { code: state.ExitCode, signal: signalName(state.ExitCode), oom: state.OOMKilled && state.ExitCode === 137 }
   }
 
   async sweep(id: string, directory: string): Promise<void> {

@@ -18,6 +18,8 @@ export interface Engine {
   create(spec: InstanceSpec, signal?: AbortSignal): Promise<EngineInstance>
   /** Takes back an instance made by an earlier process. Undefined when nothing of it runs any more; `sweep` then removes its traces. */
   adopt(spec: InstanceSpec): Promise<EngineInstance | undefined>
+  /** How an instance ended of which nothing runs any more, where that is still known: asked before its traces are removed. */
+  lastExit(spec: InstanceSpec): Promise<ExitStatus | undefined>
   /** Removes every trace that an instance with this id may have left: idempotent, needs only the id and its directory. */
   sweep(id: string, directory: string): Promise<void>
   /** Ids of everything of this platform (by the hash of its data directory) that the engine still knows: for finding strays. */

@@ -127,10 +127,14 @@ export class RuncInstance implements EngineInstance {
   async #ended(code: number): Promise<ExitStatus> {
     const oomKills = await this.oomKills()
     // A first process cannot be sent SIGKILL from inside its namespace, so what we did not kill, the kernel killed.
-    const oom = code === SIGKILL_CODE && oomKills > 0 && !this.#killed
-    this.#exit = { code, signal: signalName(code), oom }
+    this.#exit = exitStatus(code, oomKills > 0 && !this.#killed)
     return this.#exit
   }
+}
+
+/** Of a first process that ended with `code` while, or while not, the kernel killed for memory. */
+export function exitStatus(code: number, killedForMemory: boolean): ExitStatus {
+  return { code, signal: signalName(code), oom: code === SIGKILL_CODE && killedForMemory }
 }
 
 /** By the convention of shells and of conmon; an exit with such a code looks the same. */

@@ -1,23 +1,34 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { unmount } from '../../common/index.ts'
-import { endMonitorProcesses, type InstanceNames } from '../../sandbox/index.ts'
+import { endMonitorProcesses, type InstanceNames, Monitor, monitorsCgroup } from '../../sandbox/index.ts'
 import type { RuncTools } from './runc-tools.ts'
 
 /** Time for conmon to write the exit file down and end, once its container is dead. */
 const MONITOR_GRACE_MS = 2_000
 
 /**
- * Makes what does not depend on the image: directories, network namespace, control group, `/tmp` volume. The claim comes first: with the
+ * Makes what does not depend on the image: directories, network namespace, control group, `/tmp` volume, a monitor that waits. The claim comes first: with the
  * instance's directory it is all that clean-up needs. Throws an EEXIST error for an id that is claimed already.
  */
-export async function makeSandbox(tools: RuncTools, names: InstanceNames, tmpBytes: number): Promise<void> {
+export async function makeSandbox(tools: RuncTools, names: InstanceNames, tmpBytes: number): Promise<Monitor> {
   writeFileSync(names.claim, String(process.pid), { flag: 'wx', mode: 0o600 })
   for (const directory of [names.bundle, names.state, names.exitDirectory, names.root]) {
     mkdirSync(directory, { mode: 0o700 })
   }
-  tools.networks.make(names.netns)
-  tools.cgroups.create(names.cgroup)
-  await tools.volumes.make(names.tmpImage, names.tmp, tmpBytes)
+  const monitor = startMonitor(tools, names)
+  try {
+    tools.networks.make(names.netns)
+    tools.cgroups.create(names.cgroup)
+    await tools.volumes.make(names.tmpImage, names.tmp, tmpBytes)
+    return monitor
+  } catch (thrown) {
+    monitor.discard()
+    throw thrown
+  }
+}
+
+export function startMonitor({ runtime, cgroups, hash }: RuncTools, names: InstanceNames): Monitor {
+  return new Monitor({ names, runtime, cgroups, cgroup: monitorsCgroup(hash) })
 }
 
 /** Gives a sandbox a `/tmp` volume of another size. */

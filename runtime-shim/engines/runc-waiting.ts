@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf } from '../../common/index.ts'
-import { instanceNames } from '../../sandbox/index.ts'
+import { instanceNames, type Monitor } from '../../sandbox/index.ts'
 import { makeSandbox, removeTraces } from './runc-sandbox.ts'
 import type { RuncTools } from './runc-tools.ts'
 
@@ -17,9 +17,9 @@ export class WaitingSandboxes {
   readonly #tools: RuncTools
   readonly #target: number
   readonly #tmpBytes: number
-  readonly #ready: string[] = []
+  readonly #ready = new Map<string, Monitor>()
   /** Handed out and not yet taken by a create. */
-  readonly #reserved = new Set<string>()
+  readonly #reserved = new Map<string, Monitor>()
   #refill: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -36,26 +36,30 @@ export class WaitingSandboxes {
 
   /** An id for a new instance: one whose sandbox waits, if there is one. */
   reserve(): string {
-    const id = this.#ready.shift()
+    const [[id, monitor] = []] = this.#ready
+    if (id !== undefined) this.#ready.delete(id)
     this.#refillSoon(REFILL_DELAY_MS)
-    if (id === undefined) return newId()
-    this.#reserved.add(id)
+    if (id === undefined || monitor === undefined) return newId()
+    this.#reserved.set(id, monitor)
     return id
   }
 
-  /** Whether a sandbox waits under this id; it belongs to the caller from then on. */
-  take(id: string): boolean {
-    return this.#reserved.delete(id)
+  /** The monitor of the sandbox that waits under this id, if there is one; both belong to the caller from then on. */
+  take(id: string): Monitor | undefined {
+    const monitor = this.#reserved.get(id)
+    this.#reserved.delete(id)
+    return monitor
   }
 
   has(id: string): boolean {
-    return this.#ready.includes(id)
+    return this.#ready.has(id)
   }
 
   forget(id: string): void {
-    this.#reserved.delete(id)
-    const index = this.#ready.indexOf(id)
-    if (index !== -1) this.#ready.splice(index, 1)
+    for (const sandboxes of [this.#reserved, this.#ready]) {
+      sandboxes.get(id)?.discard()
+      sandboxes.delete(id)
+    }
   }
 
   /** Settles when as many sandboxes wait as were asked for, or making one has failed. */
@@ -68,11 +72,15 @@ export class WaitingSandboxes {
     this.#closed = true
     clearTimeout(this.#timer)
     await this.#refill
-    for (const id of this.#ready.splice(0)) await this.#discard(id)
+    for (const [id, monitor] of this.#ready) {
+      monitor.discard()
+      await this.#discard(id)
+    }
+    this.#ready.clear()
   }
 
   #refillSoon(delayMs: number): void {
-    if (this.#closed || this.#ready.length >= this.#target) return
+    if (this.#closed || this.#ready.size >= this.#target) return
     clearTimeout(this.#timer)
     if (delayMs === 0) return this.#startRefill()
     this.#timer = setTimeout(() => this.#startRefill(), delayMs)
@@ -86,13 +94,13 @@ export class WaitingSandboxes {
   }
 
   async #fill(): Promise<void> {
-    while (!this.#closed && this.#ready.length < this.#target) {
+    while (!this.#closed && this.#ready.size < this.#target) {
       const id = newId()
       const directory = this.#directory(id)
       try {
         mkdirSync(directory, { mode: 0o700 })
-        await makeSandbox(this.#tools, instanceNames(this.#tools.hash, id, directory), this.#tmpBytes)
-        this.#ready.push(id)
+        const names = instanceNames(this.#tools.hash, id, directory)
+        this.#ready.set(id, await makeSandbox(this.#tools, names, this.#tmpBytes))
       } catch (thrown) {
         this.#tools.log.error({ id, why: messageOf(thrown) }, 'a waiting sandbox could not be made')
         await this.#discard(id)

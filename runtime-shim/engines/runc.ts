@@ -2,22 +2,23 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, sep } from 'node:path'
 import { AppError, errnoOf, identify, messageOf } from '../../common/index.ts'
 import {
-  createMonitored,
   findContainerProcess,
   type InstanceNames,
   identityFiles,
   instanceNames,
   isInstanceId,
+  type Monitor,
   monitorsCgroup,
   mountImageRoot,
   ociSpec,
   platformCgroup,
+  readExitCode,
   readImageFile,
   resolveUser,
 } from '../../sandbox/index.ts'
-import type { Engine, EngineInstance, InstanceSpec, PreparedImage, PrepareRequest } from './engine.ts'
-import { RuncInstance } from './runc-instance.ts'
-import { makeSandbox, removeTraces, replaceVolume } from './runc-sandbox.ts'
+import type { Engine, EngineInstance, ExitStatus, InstanceSpec, PreparedImage, PrepareRequest } from './engine.ts'
+import { exitStatus, RuncInstance } from './runc-instance.ts'
+import { makeSandbox, removeTraces, replaceVolume, startMonitor } from './runc-sandbox.ts'
 import { openTools, type RuncEngineOptions, type RuncTools } from './runc-tools.ts'
 import { WaitingSandboxes } from './runc-waiting.ts'
 
@@ -67,21 +68,16 @@ export class RuncEngine implements Engine {
 
   async create(spec: InstanceSpec, signal?: AbortSignal): Promise<EngineInstance> {
     const names = this.#names(spec.id, spec.directory)
-    await this.#sandboxFor(names, spec)
+    const monitor = await this.#sandboxFor(names, spec)
     try {
       await this.#mountRoot(names, spec)
       this.#configure(names, spec)
-      const pid = await createMonitored({
-        names,
-        runtime: this.#tools.runtime,
-        onSpawned: (monitor) => this.#moveMonitor(monitor),
-        timeoutMs: CREATE_TIMEOUT_MS,
-        ...(signal === undefined ? {} : { signal }),
-      })
+      const pid = await monitor.create(CREATE_TIMEOUT_MS, signal)
       const process = identify(pid)
       if (process === undefined) throw ended(spec.id)
       return new RuncInstance(this.#tools, names, spec, process)
     } catch (thrown) {
+      monitor.discard()
       await this.#cleanUpAfter(names)
       throw thrown
     }
@@ -91,6 +87,13 @@ export class RuncEngine implements Engine {
     const names = this.#names(spec.id, spec.directory)
     const process = findContainerProcess(names)
     return process === undefined ? undefined : new RuncInstance(this.#tools, names, spec, process)
+  }
+
+  /** conmon writes the exit down, and the file `oom` beside it where the kernel killed for memory. */
+  async lastExit(spec: InstanceSpec): Promise<ExitStatus | undefined> {
+    const names = this.#names(spec.id, spec.directory)
+    const code = readExitCode(names)
+    return code === undefined ? undefined : exitStatus(code, existsSync(join(names.directory, 'oom')))
   }
 
   async sweep(id: string, directory: string): Promise<void> {
@@ -123,13 +126,14 @@ export class RuncEngine implements Engine {
     cgroups.removeIfEmpty(platformCgroup(hash))
   }
 
-  async #sandboxFor(names: InstanceNames, spec: InstanceSpec): Promise<void> {
-    if (this.#waiting.take(spec.id)) {
+  async #sandboxFor(names: InstanceNames, spec: InstanceSpec): Promise<Monitor> {
+    const waiting = this.#waiting.take(spec.id)
+    if (waiting !== undefined) {
       if (spec.tmpBytes !== this.#waiting.tmpBytes) await replaceVolume(this.#tools, names, spec.tmpBytes)
-      return
+      return waiting.waits ? waiting : startMonitor(this.#tools, names)
     }
     try {
-      await makeSandbox(this.#tools, names, spec.tmpBytes)
+      return await makeSandbox(this.#tools, names, spec.tmpBytes)
     } catch (thrown) {
       if (errnoOf(thrown) === 'EEXIST' && existsSync(names.claim)) {
         throw new AppError(`instance ${spec.id} exists already`, { code: 'instance-exists' })
@@ -137,12 +141,6 @@ export class RuncEngine implements Engine {
       await this.#cleanUpAfter(names)
       throw thrown
     }
-  }
-
-  #moveMonitor(pid: number): void {
-    const group = monitorsCgroup(this.#tools.hash)
-    this.#tools.cgroups.create(group)
-    this.#tools.cgroups.addProcess(group, pid)
   }
 
   async #mountRoot(names: InstanceNames, spec: InstanceSpec): Promise<void> {

@@ -17,10 +17,13 @@ export interface Confinement {
 /**
  * A mount namespace of its own: a view with the given directories; everything under `hide` and /run (sockets of engines)
  * covered by empty file systems; then all five capability sets are emptied, no new privileges are allowed, and the command
- * takes the place of the shell, so that the pid of the child is the command's.
+ * takes the place of the shell, so that the pid of the child is the command's. Where the list of name servers lies under /run (systemd-resolved
+ * keeps it there), a copy of it stays: registries have names.
  */
 const SCRIPT = `set -e
 place=$1 uid=$2 binds=$3 hides=$4; shift 4
+resolver=$(readlink -f /etc/resolv.conf || true)
+servers=$(cat "$resolver" 2>/dev/null || true)
 mount -t tmpfs -o mode=0755,size=64k,nosuid,nodev slipway "$place"
 while [ "$binds" -gt 0 ]; do
   mkdir -p "$place/slipway/$2"
@@ -32,6 +35,10 @@ while [ "$hides" -gt 0 ]; do
   mount -t tmpfs -o mode=0755,size=4k none "$1"
   shift; hides=$((hides - 1))
 done
+case $resolver in /run/*)
+  mkdir -p "\${resolver%/*}"
+  printf '%s\\n' "$servers" > "$resolver"
+esac
 cd "$place/slipway"
 exec setpriv --reuid "$uid" --regid "$uid" --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs "$@"
 `

@@ -17,6 +17,7 @@ export function makeDataDirectory(root: string): DataPaths {
       [paths.instances, 0o700, 0, 0],
       [paths.content, 0o700, 0, 0],
       [paths.cache, 0o755, 0, 0],
+      [paths.code, 0o755, 0, 0],
       [paths.log, 0o700, 0, 0],
       [paths.server, 0o700, SERVER_UID, SERVER_UID],
       // Only its data is the registry's own: root reads and writes its configuration, and must find no link there.

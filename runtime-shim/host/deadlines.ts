@@ -1,4 +1,4 @@
-import { type Logger, messageOf } from '../../common/index.ts'
+import { type Logger, machineMs, machineToUnixMs, messageOf } from '../../common/index.ts'
 import type { CallLease } from './lease-layout.ts'
 import type { LeaseWatch } from './lease-watch.ts'
 
@@ -9,6 +9,8 @@ const LOOK_EVERY_MS = 250
 export interface DeadlinesOptions {
   leases: LeaseWatch
   stop: (instance: string, reason: string) => Promise<void>
+  /** Ends an instance with calls in it if the kernel has killed a process of it for memory. */
+  endOutOfMemory: (instance: string) => Promise<void>
   logger: Logger
 }
 
@@ -25,26 +27,38 @@ export class Deadlines {
   readonly #options: DeadlinesOptions
   readonly #timer: NodeJS.Timeout
   #orphaned: CallLease[] = []
+  /** Those that are being ended: told once, however often they are seen meanwhile. */
+  readonly #ending = new Set<string>()
 
   constructor(options: DeadlinesOptions) {
     this.#options = options
-    this.#timer = setInterval(() => this.look(Date.now()), LOOK_EVERY_MS)
+    this.#timer = setInterval(() => this.look(machineMs()), LOOK_EVERY_MS)
   }
 
-  /** The last deadline of calls that dead servers left open in an instance. */
+  /** The last deadline of calls that dead servers left open in an instance, in Unix time. */
   leasedUntil(instance: string): number | null {
     const own = this.#orphaned.filter((lease) => lease.instance === instance).map((lease) => lease.deadlineMs)
-    return own.length === 0 ? null : Math.max(...own)
+    return own.length === 0 ? null : Math.max(0, Math.round(machineToUnixMs(Math.max(...own))))
   }
 
+  /** `nowMs` by `machineMs`. */
   look(nowMs: number): void {
     const { leases, stop, logger } = this.#options
     try {
       const open = leases.read(nowMs)
       this.#orphaned = open.orphaned
       for (const instance of overdue(open, nowMs)) {
-        stop(instance, 'a call is past its deadline').catch((thrown: unknown) => {
-          logger.error({ instance, err: messageOf(thrown) }, 'overdue instance could not be stopped')
+        if (this.#ending.has(instance)) continue
+        this.#ending.add(instance)
+        stop(instance, 'a call is past its deadline')
+          .catch((thrown: unknown) => {
+            logger.error({ instance, err: messageOf(thrown) }, 'overdue instance could not be stopped')
+          })
+          .finally(() => this.#ending.delete(instance))
+      }
+      for (const instance of new Set(open.living.map((lease) => lease.instance))) {
+        this.#options.endOutOfMemory(instance).catch((thrown: unknown) => {
+          logger.error({ instance, err: messageOf(thrown) }, 'instance without memory could not be ended')
         })
       }
       leases.forgetDead((lease) => nowMs <= lease.deadlineMs + MARGIN_MS, nowMs)

@@ -1,21 +1,27 @@
 import { AppError } from '../../common/index.ts'
-import { type Digest } from '../../oci/index.ts'
+import type { Credential, Digest } from '../../oci/index.ts'
 import type { Engine } from '../engines/engine.ts'
+import type { DownloadTable } from './download-table.ts'
 import type { Handlers } from './host-server.ts'
 import type { InstanceTable } from './instance-table.ts'
-import { PORT_VERSION, type Result, type ServerConfig } from './port.ts'
+import { type Args, PORT_VERSION, type Result, type ServerConfig } from './port.ts'
+import type { LocalRegistryProcess } from './registry-process.ts'
 
 export interface HandlerOptions {
   table: InstanceTable
+  downloads: DownloadTable
   engine: Engine
   serverConfig: () => ServerConfig
   processes: () => Result<'processes'>['processes']
   onReady: (registryCaPem: string) => void
+  /** From the platform's docker configuration. */
+  findCredential: (args: Args<'findCredential'>) => Promise<Credential | undefined>
+  registry: Pick<LocalRegistryProcess, 'setMode' | 'collect' | 'listFiles'>
 }
 
 /** The supervisor's answer to each operation of the port. */
 export function makeHandlers(options: HandlerOptions): Handlers {
-  const { table, engine } = options
+  const { table, downloads, engine, registry } = options
   return {
     hello: ({ version }) => {
       if (version !== PORT_VERSION) {
@@ -31,10 +37,11 @@ export function makeHandlers(options: HandlerOptions): Handlers {
       options.onReady(registryCaPem)
       return {}
     },
-    prepare: async ({ timeoutMs, digest, ...rest }) => {
-      const signal = AbortSignal.timeout(timeoutMs + 1_000)
-      const deadlineMs = Date.now() + timeoutMs
-      const image = await table.prepare({ ...rest, digest: digest as Digest, deadlineMs }, signal)
+    prepare: async ({ timeoutMs, digest, download, ...rest }) => {
+      const late = AbortSignal.timeout(timeoutMs + 1_000)
+      const request = { ...rest, digest: digest as Digest, deadlineMs: Date.now() + timeoutMs }
+      const fetch = (signal: AbortSignal) => table.prepare(request, signal)
+      const image = await (download === undefined ? fetch(late) : downloads.run(download, fetch, late))
       const { config } = image
       return {
         digest: image.digest,
@@ -49,11 +56,17 @@ export function makeHandlers(options: HandlerOptions): Handlers {
         cmd: config.config?.Cmd ?? [],
       }
     },
+    downloads: () => ({ downloads: downloads.names() }),
+    cancelDownload: ({ download, reason }) => {
+      downloads.cancel(download, reason)
+      return {}
+    },
     create: (args) => table.create(args),
     start: async (args, pass) => {
       const { fd, startMs, listenMs } = await table.start(args)
       return { startMs, listenMs, descriptor: await pass(fd) }
     },
+    run: async ({ id }) => ({ startMs: await table.run(id) }),
     dial: async ({ id, port }, pass) => {
       const { outcome, fd } = await table.dial(id, port)
       return { outcome, descriptor: fd === null ? null : await pass(fd) }
@@ -84,6 +97,12 @@ export function makeHandlers(options: HandlerOptions): Handlers {
       await table.remove(id)
       return {}
     },
+    registry: async ({ mode }) => {
+      await (mode === 'collect' ? registry.collect() : registry.setMode(mode))
+      return {}
+    },
+    registryFiles: async (_args, pass) => ({ descriptor: await pass(await registry.listFiles()) }),
+    findCredential: async (args) => ({ credential: (await options.findCredential(args)) ?? null }),
     processes: () => ({ processes: options.processes(), capabilities: { ...engine.capabilities } }),
     list: () => ({ instances: table.list() }),
   }

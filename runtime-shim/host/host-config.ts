@@ -1,6 +1,4 @@
-import Type, { type Static } from 'typebox'
-import { Compile } from 'typebox/compile'
-import { AppError } from '../../common/index.ts'
+import { AppError, fits, type Static, Type } from '../../common/index.ts'
 
 /** What the parent tells the supervisor, as JSON in SLIPWAY_HOST_CONFIG. No secret is in it. */
 const HostConfig = Type.Object(
@@ -18,6 +16,8 @@ const HostConfig = Type.Object(
       { region: Type.String(), appId: Type.String(), uin: Type.String() },
       { additionalProperties: false },
     ),
+    /** Credentials for foreign registries. */
+    dockerConfig: Type.Optional(Type.String()),
     parentPid: Type.Integer(),
     /** Sandboxes kept waiting. */
     waitingSandboxes: Type.Integer({ minimum: 0, maximum: 64 }),
@@ -26,11 +26,9 @@ const HostConfig = Type.Object(
 )
 export type HostConfig = Static<typeof HostConfig>
 
-const checker = Compile(HostConfig)
-
 export function parseHostConfig(text: string | undefined): HostConfig {
   const value: unknown = JSON.parse(text ?? 'null')
-  if (checker.Check(value)) return value
+  if (fits(HostConfig, value)) return value
   throw new AppError('the supervisor was started without its configuration', {
     code: 'internal',
     hint: 'it is started by "slipway up", not by hand',

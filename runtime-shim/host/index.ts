@@ -1,6 +1,7 @@
+export { compileCode } from './compile-cache.ts'
 export { makeDataDirectory } from './data-directory.ts'
 export type { HostConfig } from './host-config.ts'
 export { endProcess } from './keeper.ts'
-export { Parent } from './parent.ts'
+export { instancesIn, Parent } from './parent.ts'
 export { readParentFile, writeParentFile } from './parent-file.ts'
 export { readStateFile, type StateFile } from './state-file.ts'

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Logger, messageOf, writeFileAtomic } from '../../common/index.ts'
+import { type Logger, messageOf, writeRunFile } from '../../common/index.ts'
 import type { InstanceSpec } from '../engines/engine.ts'
 import type { InstanceOwner } from './port.ts'
 
@@ -10,6 +10,8 @@ export interface InstanceFile {
   owner: InstanceOwner
   spec: InstanceSpec
   graceMs: number
+  /** Of the creation, so that the next supervisor makes no second one when it is asked again. */
+  key?: string
   createdAtMs: number
   startedAtMs: number | null
   /** `creating`: the process that made it had not finished. */
@@ -20,7 +22,7 @@ const FILE = 'instance.json'
 
 export function writeInstanceFile(file: InstanceFile): void {
   mkdirSync(file.spec.directory, { recursive: true, mode: 0o700 })
-  writeFileAtomic(join(file.spec.directory, FILE), JSON.stringify(file))
+  writeRunFile(join(file.spec.directory, FILE), JSON.stringify(file))
 }
 
 /** All instance directories with what they say; `file` is undefined where a crash came before it was written. */

@@ -1,6 +1,6 @@
-import { existsSync, openSync, readdirSync, rmSync, unlinkSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
-import { AppError, type Logger, messageOf } from '../../common/index.ts'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { AppError, type Logger, messageOf, SingleFlight } from '../../common/index.ts'
 import type { ImageConfig } from '../../oci/index.ts'
 import type {
   Engine,
@@ -12,6 +12,7 @@ import type {
 } from '../engines/engine.ts'
 import { dialUntilListening } from './dial.ts'
 import { type InstanceFile, readInstanceFiles, writeInstanceFile } from './instance-file.ts'
+import { openOutputFile, removeOutputFiles } from './output-files.ts'
 import type { Args, InstanceInfo, Result } from './port.ts'
 
 export interface InstanceTableOptions {
@@ -33,6 +34,8 @@ interface Entry {
   state: InstanceInfo['state']
   exit: ExitStatus | null
   endedAtMs: number | null
+  /** A process of it was killed for memory, and it was ended for that. */
+  outOfMemory?: true
 }
 
 /** Ended instances whose output no server has fetched are kept this long. */
@@ -51,6 +54,7 @@ export class InstanceTable {
   readonly #entries = new Map<string, Entry>()
   readonly #prepared = new Map<string, ImageConfig>()
   readonly #creating = new Set<Promise<void>>()
+  readonly #keyed = new SingleFlight<Result<'create'>>()
   #ending = false
 
   constructor(options: InstanceTableOptions) {
@@ -63,8 +67,11 @@ export class InstanceTable {
     for (const found of readInstanceFiles(directory, logger)) {
       const adopted = await this.#recoverOne(found.file)
       if (adopted) continue
+      const { file } = found
+      const ran = file?.state === 'started' ? file : undefined
+      const exit = ran?.bootId === this.#options.bootId ? await engine.lastExit(ran.spec) : undefined
       await engine.sweep(found.id, found.directory)
-      if (found.file?.state === 'started') this.#keepOutput(found.file)
+      if (ran !== undefined) this.#keepOutput(ran, exit)
       else rmSync(found.directory, { recursive: true, force: true })
     }
     for (const id of await engine.strays()) {
@@ -80,11 +87,19 @@ export class InstanceTable {
   }
 
   async create(args: Args<'create'>): Promise<Result<'create'>> {
+    const { key } = args
+    if (key === undefined) return this.#create(args)
+    const made = [...this.#entries.values()].find(({ file, state }) => file.key === key && state === 'created')
+    if (made !== undefined) return { id: made.file.spec.id, createMs: 0 }
+    return this.#keyed.run(key, () => this.#create(args))
+  }
+
+  async #create(args: Args<'create'>): Promise<Result<'create'>> {
     const started = performance.now()
     const config = this.#prepared.get(args.digest) ?? (await this.#localConfig(args))
     if (this.#ending) throw new AppError('the platform ends', { code: 'host-gone', retryable: true })
     const id = this.#options.newId()
-    const { registry, repository, digest, owner, graceMs, command, args: argv, ...limits } = args
+    const { registry, repository, digest, owner, graceMs, key, command, args: argv, ...limits } = args
     const spec: InstanceSpec = {
       id,
       directory: join(this.#options.directory, id),
@@ -100,6 +115,7 @@ export class InstanceTable {
       owner,
       spec,
       graceMs,
+      ...(key === undefined ? {} : { key }),
       createdAtMs: Date.now(),
       startedAtMs: null,
       state: 'creating',
@@ -138,18 +154,32 @@ export class InstanceTable {
     const entry = this.#entry(args.id)
     const running = this.#running(entry)
     const began = performance.now()
-    if (entry.state === 'created') {
-      entry.state = 'starting'
-      entry.file.startedAtMs = Date.now()
-      entry.file.state = 'started'
-      writeInstanceFile(entry.file)
-      await running.start()
-    }
+    await this.#begin(entry, running)
     const startMs = performance.now() - began
     const fd = await dialUntilListening(running, args.port, args.listenTimeoutMs)
     if (entry.state === 'starting') entry.state = 'running'
     setTimeout(() => this.#limitCpu(entry), FULL_SPEED_MS).unref()
     return { startMs, listenMs: performance.now() - began - startMs, fd }
+  }
+
+  /** A job: its process runs from here on, at its share of the processor at once. May be repeated. Answers how long the start took. */
+  async run(id: string): Promise<number> {
+    const entry = this.#entry(id)
+    const running = this.#running(entry)
+    const began = performance.now()
+    await this.#begin(entry, running)
+    if (entry.state === 'starting') entry.state = 'running'
+    this.#limitCpu(entry)
+    return performance.now() - began
+  }
+
+  async #begin(entry: Entry, running: EngineInstance): Promise<void> {
+    if (entry.state !== 'created') return
+    entry.state = 'starting'
+    entry.file.startedAtMs = Date.now()
+    entry.file.state = 'started'
+    writeInstanceFile(entry.file)
+    await running.start()
   }
 
   async dial(id: string, port: number): Promise<{ outcome: Result<'dial'>['outcome']; fd: number | null }> {
@@ -184,6 +214,18 @@ export class InstanceTable {
     await entry.running.stop(graceMs)
   }
 
+  /**
+   * With one process killed for memory the calls in an instance are over (facts: scf-contract 1.10), though its main process may live on and
+   * wait for ever. A job is one call: it may deal with the end of a child as it likes.
+   */
+  async endOutOfMemory(id: string): Promise<void> {
+    const entry = this.#entries.get(id)
+    if (entry?.running === undefined || entry.state === 'ended' || entry.outOfMemory) return
+    if (entry.file.owner.requestId !== undefined || (await entry.running.oomKills()) === 0) return
+    entry.outOfMemory = true
+    await this.stop(id, 0, 'a process was killed for memory')
+  }
+
   async stats(id: string): Promise<Result<'stats'>> {
     const running = this.#running(this.#entry(id))
     const [stats, oomKills] = await Promise.all([running.stats(), running.oomKills()])
@@ -192,11 +234,7 @@ export class InstanceTable {
 
   /** Opens output file number `rotated` (0: the newest). */
   output(id: string, rotated: number): { fd: number | null; rotated: number } {
-    const path = this.#outputPath(this.#entry(id))
-    const newest = this.#lastRotated(path) + 1
-    const number = rotated === 0 ? newest : rotated
-    const file = number === newest ? path : `${path}.${number}`
-    return { fd: existsSync(file) ? openSync(file, 'r') : null, rotated: number }
+    return openOutputFile(this.#outputPath(this.#entry(id)), rotated)
   }
 
   async rotate(id: string): Promise<number> {
@@ -205,8 +243,7 @@ export class InstanceTable {
   }
 
   forgetOutput(id: string, upTo: number): void {
-    const path = this.#outputPath(this.#entry(id))
-    for (const number of this.#rotatedNumbers(path)) if (number <= upTo) unlinkSync(`${path}.${number}`)
+    removeOutputFiles(this.#outputPath(this.#entry(id)), upTo)
   }
 
   /** Everything of an ended instance goes, its directory last. */
@@ -281,8 +318,8 @@ export class InstanceTable {
   }
 
   /** It ended while there was no supervisor: what it printed last is still to be fetched. */
-  #keepOutput(file: InstanceFile): void {
-    const exit: ExitStatus = { code: 137, signal: null, oom: false }
+  #keepOutput(file: InstanceFile, known: ExitStatus | undefined): void {
+    const exit = known ?? { code: 137, signal: null, oom: false }
     this.#entries.set(file.spec.id, { file, running: undefined, state: 'ended', exit, endedAtMs: Date.now() })
   }
 
@@ -300,9 +337,9 @@ export class InstanceTable {
   #ended(entry: Entry, exit: ExitStatus): void {
     if (entry.state === 'ended') return
     entry.state = 'ended'
-    entry.exit = exit
+    entry.exit = entry.outOfMemory ? { ...exit, oom: true } : exit
     entry.endedAtMs = Date.now()
-    this.#options.onExit(entry.file.spec.id, exit)
+    this.#options.onExit(entry.file.spec.id, entry.exit)
   }
 
   async #localConfig(args: Args<'create'>): Promise<ImageConfig> {
@@ -327,18 +364,6 @@ export class InstanceTable {
 
   #outputPath(entry: Entry): string {
     return entry.running?.outputFile ?? join(entry.file.spec.directory, 'output.log')
-  }
-
-  #rotatedNumbers(path: string): number[] {
-    const prefix = `${basename(path)}.`
-    return readdirSync(dirname(path))
-      .filter((name) => name.startsWith(prefix))
-      .map((name) => Number(name.slice(prefix.length)))
-      .filter((number) => Number.isSafeInteger(number) && number > 0)
-  }
-
-  #lastRotated(path: string): number {
-    return Math.max(0, ...this.#rotatedNumbers(path))
   }
 
   async #erase(id: string, directory: string): Promise<void> {

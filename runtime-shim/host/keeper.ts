@@ -8,6 +8,8 @@ export interface KeeperOptions {
   spawn: () => ChildProcess
   /** Told with each new or adopted process. */
   onStarted: (process: ProcessIdentity) => void
+  /** Told when a process has ended soon after its start, `times` in a row; the next is started all the same. */
+  onFailed?: (times: number) => void
 }
 
 const POLL_MS = 100
@@ -74,6 +76,12 @@ export class Keeper {
     signalProcess(this.#current, 'SIGKILL')
   }
 
+  /** Keeps the current process no longer: it goes on, its end is the caller's to see to. `start` begins the next. */
+  release(): ProcessIdentity | undefined {
+    clearTimeout(this.#timer)
+    return this.#ended().current
+  }
+
   /** Stops keeping; ends the process with SIGTERM, after `graceMs` with SIGKILL. */
   async close(graceMs: number): Promise<void> {
     this.#closed = true
@@ -98,6 +106,7 @@ export class Keeper {
       'process ended, starting the next',
     )
     this.#timer = setTimeout(() => this.start(), pauseMs)
+    if (this.#failures > 0) this.#options.onFailed?.(this.#failures)
   }
 }
 
@@ -111,15 +120,31 @@ export function signalProcess(target: ProcessIdentity, signal: NodeJS.Signals): 
   }
 }
 
-/** SIGTERM, then SIGKILL after `graceMs`; resolves when the process is gone (at most a second later). */
-export async function endProcess(target: ProcessIdentity, graceMs: number): Promise<void> {
+/** However much progress it makes, nobody waits longer. */
+const PATIENCE_MS = 10 * 60_000
+
+/**
+ * SIGTERM, then SIGKILL after `graceMs` in which what `progress` counts has not changed; resolves when the process is gone (at most a second
+ * later).
+ */
+export async function endProcess(
+  target: ProcessIdentity,
+  graceMs: number,
+  progress: () => number = () => 0,
+): Promise<void> {
   signalProcess(target, 'SIGTERM')
-  const began = Date.now()
-  let killed = false
-  while (isAlive(target) && Date.now() - began < graceMs + 1_000) {
-    if (!killed && Date.now() - began >= graceMs) {
+  const began = performance.now()
+  let movedMs = began
+  let count = progress()
+  let killedMs: number | undefined
+  while (isAlive(target)) {
+    const nowMs = performance.now()
+    if (killedMs !== undefined && nowMs - killedMs > 1_000) return
+    const now = progress()
+    if (now !== count) [count, movedMs] = [now, nowMs]
+    if (killedMs === undefined && (nowMs - movedMs >= graceMs || nowMs - began > PATIENCE_MS)) {
       signalProcess(target, 'SIGKILL')
-      killed = true
+      killedMs = nowMs
     }
     await new Promise((resolve) => setTimeout(resolve, 20))
   }

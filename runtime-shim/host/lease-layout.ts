@@ -1,6 +1,6 @@
 /**
- * The file of call leases, `run/leases-GENERATION`: 64-byte slots, slot 0 is the header. The server writes it (one pwrite
- * before the first byte of a call is sent, one when the call has ended); the supervisor reads it as hostile input.
+ * The file of call leases, `run/leases-GENERATION`: 64-byte slots, slot 0 is the header. The server writes it (before the first byte of a
+ * call is sent, and when the call has ended); the supervisor reads it as hostile input.
  */
 export const SLOT_BYTES = 64
 export const MAX_SLOTS = 16_384
@@ -9,26 +9,41 @@ export const LEASE_FILE_BYTES = SLOT_BYTES * MAX_SLOTS
 export interface CallLease {
   /** 16 hex digits. */
   instance: string
-  /** Unix time in ms after which the work must be dead. */
+  /** After which the work must be dead, by `machineMs`: a step of the wall clock ends no call. */
   deadlineMs: number
 }
 
 const OPEN = 1
 
-/** The 64 bytes of an open slot. */
-export function encodeLease(lease: CallLease, into: Buffer): Buffer {
-  into.fill(0)
-  into[0] = OPEN
-  into.write(lease.instance, 8, 8, 'hex')
-  into.writeBigUInt64LE(BigInt(Math.ceil(lease.deadlineMs)), 16)
-  return into
+/** Writes an open slot into the bytes of a file. What says that it is open comes last: readers look at any moment. */
+export function writeLease(file: Buffer, slot: number, lease: CallLease): void {
+  const at = slot * SLOT_BYTES
+  const deadlineMs = Math.ceil(lease.deadlineMs)
+  file.write(lease.instance, at + 8, 8, 'hex')
+  file.writeUInt32LE(deadlineMs % 2 ** 32, at + 16)
+  file.writeUInt32LE(Math.floor(deadlineMs / 2 ** 32), at + 20)
+  Atomics.store(file, at, OPEN)
 }
 
-/** Header slot: how many slots have ever been used, so that a reader reads no more. */
-export function encodeHeader(usedSlots: number): Buffer {
-  const header = Buffer.alloc(SLOT_BYTES)
-  header.writeUInt32LE(usedSlots, 0)
-  return header
+export function clearLease(file: Buffer, slot: number): void {
+  Atomics.store(file, slot * SLOT_BYTES, 0)
+}
+
+const BOOT_AT = 16
+const BOOT_BYTES = 36
+
+/** Deadlines are of the boot in which they were written. */
+export function writeBoot(file: Buffer, bootId: string): void {
+  file.write(bootId, BOOT_AT, BOOT_BYTES, 'latin1')
+}
+
+export function readBoot(header: Buffer): string {
+  return header.toString('latin1', BOOT_AT, BOOT_AT + BOOT_BYTES)
+}
+
+/** The header: how many slots have ever been used, so that a reader reads no more. */
+export function writeHeader(file: Buffer, usedSlots: number): void {
+  file.writeUInt32LE(usedSlots, 0)
 }
 
 /** How many bytes of the file are worth reading, from its header. Never more than the file's fixed size. */

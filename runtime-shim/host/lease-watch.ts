@@ -1,13 +1,22 @@
 import { chownSync, closeSync, fstatSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { errnoOf } from '../../common/index.ts'
-import { type CallLease, decodeLeases, LEASE_FILE_BYTES, SLOT_BYTES, usedBytes } from './lease-layout.ts'
+import { bootId, errnoOf } from '../../common/index.ts'
+import {
+  type CallLease,
+  decodeLeases,
+  LEASE_FILE_BYTES,
+  readBoot,
+  SLOT_BYTES,
+  usedBytes,
+  writeBoot,
+} from './lease-layout.ts'
 
 const PREFIX = 'leases-'
 
 /** The lease files of all server generations: that of the living server, and those of dead ones until their last deadline. */
 export class LeaseWatch {
   readonly #directory: string
+  readonly #boot = bootId()
   #living = 0
 
   constructor(runDirectory: string) {
@@ -20,7 +29,9 @@ export class LeaseWatch {
     const fd = openSync(path, 'w', 0o600)
     try {
       // Written, not only sized: a full disk must not fail a call at its lease.
-      writeSync(fd, Buffer.alloc(LEASE_FILE_BYTES), 0, LEASE_FILE_BYTES, 0)
+      const file = Buffer.alloc(LEASE_FILE_BYTES)
+      writeBoot(file, bootId())
+      writeSync(fd, file, 0, LEASE_FILE_BYTES, 0)
     } finally {
       closeSync(fd)
     }
@@ -72,6 +83,7 @@ export class LeaseWatch {
     try {
       const header = Buffer.alloc(SLOT_BYTES)
       if (fstatSync(fd).size < SLOT_BYTES || readSync(fd, header, 0, SLOT_BYTES, 0) < SLOT_BYTES) return []
+      if (readBoot(header) !== this.#boot) return []
       const bytes = Buffer.alloc(usedBytes(header))
       const length = readSync(fd, bytes, 0, bytes.length, 0)
       return decodeLeases(bytes.subarray(0, length), nowMs)

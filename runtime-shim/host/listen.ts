@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, listenTcp, syscallErrno } from '../../common/index.ts'
 
 const REASONS = {
@@ -20,6 +21,19 @@ export function listen(address: string, port: number, option: string): number {
       hint: `choose another with ${option}, or end what listens there`,
       cause: thrown,
     })
+  }
+}
+
+const POLL_MS = 10
+
+/** Resolves when nobody listens there any more, or after `timeoutMs`. */
+export async function waitUntilFree(address: string, port: number, timeoutMs: number): Promise<void> {
+  for (const untilMs = Date.now() + timeoutMs; Date.now() < untilMs; await sleep(POLL_MS)) {
+    try {
+      return closeSync(listenTcp(address, port))
+    } catch (thrown) {
+      if (syscallErrno(thrown) !== 'EADDRINUSE') throw thrown
+    }
   }
 }
 

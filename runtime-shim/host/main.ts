@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import { createLogger, identify, takeRunLock, toAppError } from '../../common/index.ts'
+import { createLogger, forbidCoreFiles, identify, takeRunLock, toAppError } from '../../common/index.ts'
 import { makeDataDirectory } from './data-directory.ts'
 import { EXIT_NOT_ALONE, EXIT_UNUSABLE, parseHostConfig, READINESS_FD, type Readiness } from './host-config.ts'
 import { type OpenedEngine, openEngine } from './open-engine.ts'
@@ -8,6 +8,7 @@ import { Supervisor } from './supervisor.ts'
 
 // The supervisor process: wiring only.
 
+forbidCoreFiles()
 const config = parseHostConfig(process.env['SLIPWAY_HOST_CONFIG'])
 const logger = createLogger('supervisor')
 const GRACE_MS = 3_000

@@ -6,7 +6,7 @@ import {
   identify,
   isAlive,
   type ProcessIdentity,
-  writeFileAtomic,
+  writeRunFile,
 } from '../../common/index.ts'
 
 interface ParentFile {
@@ -17,7 +17,7 @@ interface ParentFile {
 /** `run/parent.json`: this process watches over the supervisor from now on. A supervisor that an earlier parent left is told nothing. */
 export function writeParentFile(paths: DataPaths): void {
   const file = { bootId: bootId(), parent: identify(process.pid) }
-  writeFileAtomic(paths.parentFile, JSON.stringify(file), 0o644)
+  writeRunFile(paths.parentFile, JSON.stringify(file), 0o644)
 }
 
 /** The living parent, if there is one. */

@@ -1,7 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync } from 'node:fs'
+import { closeSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { AppError, type DataPaths, identify, isAlive, type ProcessIdentity } from '../../common/index.ts'
+import {
+  AppError,
+  codeArguments,
+  codeEnvironment,
+  type DataPaths,
+  identify,
+  isAlive,
+  type ProcessIdentity,
+} from '../../common/index.ts'
+import { cloudEnvironment } from './cloud-environment.ts'
 import { EXIT_UNUSABLE, type HostConfig, READINESS_FD, type Readiness } from './host-config.ts'
 import { endProcess } from './keeper.ts'
 import { openLog } from './log-file.ts'
@@ -38,11 +47,24 @@ export class Parent {
     return this.#ready.promise
   }
 
-  /** Ends the platform and all it started; resolves when nothing of it runs. */
+  /**
+   * Ends the platform and all it started; resolves when nothing of it runs. `graceMs` is for each step: while instances go, nothing is hurried.
+   * What a supervisor leaves that was killed, now or before, only another one knows: it is started to end it.
+   */
   async close(graceMs: number): Promise<void> {
     this.#closed = true
+    await this.#end(graceMs)
+    const left = readStateFile(this.#paths)
+    if (left === undefined || isAlive(left.supervisor)) return
+    const last = new Parent(this.#config, this.#paths)
+    await last.start()
+    last.#closed = true
+    await last.#end(graceMs)
+  }
+
+  async #end(graceMs: number): Promise<void> {
     const supervisor = this.#supervisor()
-    if (supervisor !== undefined) await endProcess(supervisor, graceMs)
+    if (supervisor !== undefined) await endProcess(supervisor, graceMs, () => instancesIn(this.#paths))
   }
 
   /** Ends only this process's watch: supervisor and instances go on (under systemd, a restart of the unit). */
@@ -104,6 +126,7 @@ export class Parent {
       [
         `--max-old-space-size=${HEAP_MB}`,
         '--max-semi-space-size=2',
+        ...codeArguments(this.#config.codeDirectory),
         join(this.#config.codeDirectory, 'runtime-shim/host/main.ts'),
       ],
       {
@@ -114,7 +137,9 @@ export class Parent {
           PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
           HOME: process.env['HOME'] ?? '/',
           SLIPWAY_HOST_CONFIG: JSON.stringify(this.#config),
-          ...passedOn('SLIPWAY_LOG_LEVEL', 'DOCKER_HOST', 'NODE_COMPILE_CACHE'),
+          ...codeEnvironment(this.#paths.code),
+          ...passedOn('SLIPWAY_LOG_LEVEL', 'DOCKER_HOST'),
+          ...cloudEnvironment(),
         },
       },
     )
@@ -133,6 +158,15 @@ export class Parent {
     await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))
     const hint = `look at supervisor.log in ${this.#paths.log}`
     this.#cannotStart(new AppError('the supervisor ended without saying why', { code: 'internal', hint }))
+  }
+}
+
+/** How many there are still: what `endProcess` takes for progress. */
+export function instancesIn(paths: DataPaths): number {
+  try {
+    return readdirSync(paths.instances).length
+  } catch {
+    return 0
   }
 }
 

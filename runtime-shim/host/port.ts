@@ -1,4 +1,5 @@
-import Type, { type Static, type TSchema } from 'typebox'
+import { type Shape, type Static, Type } from '../../common/index.ts'
+import { Credential } from '../../oci/index.ts'
 
 /**
  * The port between server and supervisor: newline-separated JSON over the unix socket `run/host.sock`.
@@ -12,7 +13,7 @@ export const MAX_LINE_BYTES = 1024 * 1024
 export const GATEWAY_FD = 3
 export const SILENCE_MS = 5_000
 
-const object = <T extends Record<string, TSchema>>(properties: T) =>
+const object = <T extends Record<string, Shape>>(properties: T) =>
   Type.Object(properties, { additionalProperties: false })
 const text = (maxLength: number) => Type.String({ maxLength })
 const count = Type.Integer({ minimum: 0 })
@@ -20,14 +21,15 @@ const instanceId = Type.String({ pattern: '^[0-9a-f]{16}$' })
 const digest = Type.String({ pattern: '^sha256:[0-9a-f]{64}$' })
 const nothing = object({})
 
-const credential = Type.Union([
-  object({ kind: Type.Literal('anonymous') }),
-  object({ kind: Type.Literal('basic'), username: text(256), password: text(8192), expiresAtMs: Type.Optional(count) }),
-  object({ kind: Type.Literal('bearer'), token: text(16384), expiresAtMs: Type.Optional(count) }),
-])
-
 /** What the server knows about an instance and the supervisor only keeps: it comes back unchanged in `list`. */
-const owner = object({ namespace: text(64), function: text(64), version: text(64), purpose: text(32) })
+const owner = object({
+  namespace: text(64),
+  function: text(64),
+  version: text(64),
+  purpose: text(32),
+  /** The one call that the instance was made for: a job. */
+  requestId: Type.Optional(text(36)),
+})
 
 const createArgs = object({
   registry: text(300),
@@ -43,6 +45,8 @@ const createArgs = object({
   tmpBytes: count,
   graceMs: count,
   owner,
+  /** Names this creation: asked again with the same key, the instance that was made is the answer. */
+  key: Type.Optional(text(64)),
 })
 
 /** All that the server has to know; it reads no file and no variable for it. No secret is in it. */
@@ -99,8 +103,10 @@ export const OPERATIONS = {
       registry: text(300),
       repository: text(300),
       digest,
-      credential: Type.Union([credential, Type.Null()]),
+      credential: Type.Union([Credential, Type.Null()]),
       timeoutMs: count,
+      /** Names the download, by the id of its credential. Asked again with the same name while it goes on, it is joined. */
+      download: Type.Optional(text(64)),
     }),
     result: object({
       digest,
@@ -115,7 +121,11 @@ export const OPERATIONS = {
       cmd: Type.Array(text(131072)),
     }),
   },
-  /** Needs the image to be local: `image-not-local` otherwise. */
+  /** Names of the downloads under way: those of an earlier server go on without it. */
+  downloads: { args: nothing, result: object({ downloads: Type.Array(text(64)) }) },
+  /** Ends a download at once: who waits is answered `pull-cancelled`. One that is not known has ended already. */
+  cancelDownload: { args: object({ download: text(64), reason: text(200) }), result: nothing },
+  /** Needs the image to be local: `image-not-local` otherwise. With a key it may be repeated, also at the next supervisor. */
   create: { args: createArgs, result: object({ id: instanceId, createMs: Type.Number() }) },
   /**
    * Starts the process and dials until it listens; the connected socket travels beside the answer with tag `descriptor`.
@@ -125,6 +135,8 @@ export const OPERATIONS = {
     args: object({ id: instanceId, port: Type.Integer({ minimum: 1, maximum: 65535 }), listenTimeoutMs: count }),
     result: object({ startMs: Type.Number(), listenMs: Type.Number(), descriptor: count }),
   },
+  /** Starts the process and waits for no listener: a job. One that runs already is left alone. Fails as `start` does. */
+  run: { args: object({ id: instanceId }), result: object({ startMs: Type.Number() }) },
   /** Another connected socket. `refused` and `busy` are answers: nothing was sent, so the caller may try elsewhere. */
   dial: {
     args: object({ id: instanceId, port: Type.Integer({ minimum: 1, maximum: 65535 }) }),
@@ -166,6 +178,25 @@ export const OPERATIONS = {
   forgetOutput: { args: object({ id: instanceId, rotated: count }), result: nothing },
   /** The server has copied all output of an ended instance: its directory may go. */
   remove: { args: object({ id: instanceId }), result: nothing },
+  /**
+   * The local registry serves, serves without taking anything (`read-only`), or does that while blobs that no manifest refers to are
+   * removed (`collect`). Answers when that is so; `collect` when it is over. Fails with `registry-not-ready`, `registry-collection-failed`.
+   */
+  registry: {
+    args: object({ mode: Type.Union([Type.Literal('serve'), Type.Literal('read-only'), Type.Literal('collect')]) }),
+    result: nothing,
+  },
+  /** A file that names what the local registry holds, to read from its start (`registry-files.ts`). */
+  registryFiles: { args: nothing, result: object({ descriptor: count }) },
+  /** What the docker configuration that the platform was started with says of a registry; null: nothing, or there is none. */
+  findCredential: {
+    args: object({
+      registry: text(300),
+      repository: text(300),
+      purpose: Type.Union([Type.Literal('pull'), Type.Literal('push')]),
+    }),
+    result: object({ credential: Type.Union([Credential, Type.Null()]) }),
+  },
   /** The platform's own processes, for `slipway status`. */
   processes: {
     args: nothing,
@@ -180,6 +211,7 @@ export const OPERATIONS = {
 /** What the supervisor tells without being asked. */
 export const EVENTS = {
   exit: object({ id: instanceId, exit }),
+  downloadEnded: object({ download: text(64) }),
   /** The platform ends: finish what is in flight, then exit. */
   shutdown: object({ graceMs: count }),
 } as const

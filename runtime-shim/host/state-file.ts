@@ -1,5 +1,5 @@
 import { readFileSync, rmSync } from 'node:fs'
-import { bootId, type DataPaths, errnoOf, type ProcessIdentity, writeFileAtomic } from '../../common/index.ts'
+import { bootId, type DataPaths, errnoOf, type ProcessIdentity, writeRunFile } from '../../common/index.ts'
 
 /** `run/supervisor.json`: which processes belong to the platform and where it answers. Read by the CLI, the parent and the next supervisor. */
 export interface StateFile {
@@ -17,7 +17,7 @@ export interface StateFile {
 }
 
 export function writeStateFile(paths: DataPaths, state: StateFile): void {
-  writeFileAtomic(paths.supervisorFile, JSON.stringify(state), 0o644)
+  writeRunFile(paths.supervisorFile, JSON.stringify(state), 0o644)
 }
 
 /** The platform has ended: what the next supervisor finds would not be true of anything. */

@@ -12,21 +12,25 @@ import {
   type ProcessIdentity,
   takeDescriptorFrom,
 } from '../../common/index.ts'
+import { cloudEnvironment } from './cloud-environment.ts'
 import { SERVER_UID } from './confine.ts'
 import { Deadlines } from './deadlines.ts'
+import { platformDockerConfig } from './docker-config.ts'
+import { DownloadTable } from './download-table.ts'
 import { makeHandlers } from './handlers.ts'
 import { HostServer } from './host-server.ts'
 import { InstanceTable } from './instance-table.ts'
 import { endProcess, Keeper, signalProcess } from './keeper.ts'
 import { LeaseWatch } from './lease-watch.ts'
-import { assertFree, listen } from './listen.ts'
-import { openLog } from './log-file.ts'
+import { assertFree, listen, waitUntilFree } from './listen.ts'
+import { boundLog, lastWords, openLog } from './log-file.ts'
 import type { OpenedEngine } from './open-engine.ts'
 import { readParentFile } from './parent-file.ts'
 import { GATEWAY_FD, type Result, type ServerConfig, SILENCE_MS } from './port.ts'
 import type { LocalRegistryProcess } from './registry-process.ts'
 import { serverView, spawnServer } from './server-process.ts'
 import { readStateFile, removeStateFile, type StateFile, writeStateFile } from './state-file.ts'
+import { endStrays } from './strays.ts'
 
 export interface SupervisorOptions {
   paths: DataPaths
@@ -35,6 +39,8 @@ export interface SupervisorOptions {
   port: number
   registryPort: number
   identity: ServerConfig['identity']
+  /** A docker configuration with credentials for foreign registries. */
+  dockerConfig?: string
   parent: ProcessIdentity | null
   opened: OpenedEngine
   /** Makes the keeper of the local registry; it tells each process that it starts. */
@@ -48,6 +54,12 @@ export interface SupervisorOptions {
 
 const LOOPBACK = '127.0.0.1'
 const LOOK_EVERY_MS = SILENCE_MS / 10
+const BOUND_LOGS_EVERY_MS = 5_000
+const STRAY_MS = 2_000
+/** The server drains for 2 s, then writes down what it has. */
+const SERVER_GRACE_MS = 4_000
+/** A first server that ended so often before it ever answered will not do better. */
+const HOPELESS_STARTS = 5
 /** A server that has just been started may take this much longer to say its first word, on a busy machine. */
 const START_MS = 15_000
 
@@ -57,6 +69,7 @@ export class Supervisor {
   readonly #leases: LeaseWatch
   readonly #deadlines: Deadlines
   readonly #table: InstanceTable
+  readonly #downloads: DownloadTable
   readonly #port: HostServer
   readonly #server: Keeper
   readonly #registry: LocalRegistryProcess
@@ -66,13 +79,19 @@ export class Supervisor {
   #heardAtMs = performance.now()
   #lookedAtMs = performance.now()
   #watch: NodeJS.Timeout | undefined
+  #boundLogs: NodeJS.Timeout | undefined
 
   constructor(options: SupervisorOptions) {
     this.#options = options
     const { paths, logger, opened } = options
     const { engine, newInstanceId } = opened
     this.#leases = new LeaseWatch(paths.run)
-    this.#deadlines = new Deadlines({ leases: this.#leases, logger, stop: (id, why) => this.#table.stop(id, 0, why) })
+    this.#deadlines = new Deadlines({
+      leases: this.#leases,
+      logger,
+      stop: (id, why) => this.#table.stop(id, 0, why),
+      endOutOfMemory: (id) => this.#table.endOutOfMemory(id),
+    })
     this.#table = new InstanceTable({
       engine,
       directory: paths.instances,
@@ -82,23 +101,35 @@ export class Supervisor {
       onExit: (id, exit) => this.#port.tell('exit', { id, exit }),
       leasedUntil: (id) => this.#deadlines.leasedUntil(id),
     })
+    this.#downloads = new DownloadTable((download) => this.#port.tell('downloadEnded', { download }))
     this.#generation = Math.max(0, ...this.#leases.generations())
     const spawn = () => this.#spawnServer()
-    this.#server = new Keeper({ role: 'server', logger, spawn, onStarted: (started) => this.#serverStarted(started) })
-    this.#port = this.#makePort()
+    this.#server = new Keeper({
+      role: 'server',
+      logger,
+      spawn,
+      onStarted: (started) => this.#serverStarted(started),
+      onFailed: (times) => this.#serverFailed(times),
+    })
     this.#state = this.#initialState()
     this.#registry = options.makeRegistry((registry) => {
       this.#state.registry = registry
       this.#saveState()
     })
+    this.#port = this.#makePort()
   }
 
   /** Takes over from an earlier supervisor or begins anew. Throws `port-taken`. */
   async start(): Promise<void> {
-    const { paths, registryPort } = this.#options
+    const { paths, registryPort, logger } = this.#options
     const before = readStateFile(paths)
     const oldServer = await this.#takeOver(before?.server ?? undefined)
     const oldRegistry = before?.registry != null && isAlive(before.registry) ? before.registry : undefined
+    const strays = endStrays(paths.hash, [oldServer, oldRegistry])
+    if (strays.length > 0) {
+      logger.warn({ strays }, 'processes that nobody had written down were ended')
+      await waitUntilFree(LOOPBACK, registryPort, STRAY_MS)
+    }
     if (oldServer === undefined && oldRegistry === undefined) assertFree(LOOPBACK, registryPort, '--registry-port')
     await this.#table.recover()
     await this.#port.listen()
@@ -110,14 +141,16 @@ export class Supervisor {
       this.#heardAtMs = performance.now()
     }
     this.#watch = setInterval(() => this.#watchServer(), LOOK_EVERY_MS)
+    this.#boundLogs = setInterval(() => void this.#limitLogs(), BOUND_LOGS_EVERY_MS)
   }
 
   /** Ends everything that the platform started and removes every trace but the data. */
   async shutDown(graceMs: number): Promise<void> {
     clearInterval(this.#watch)
+    clearInterval(this.#boundLogs)
     this.#deadlines.close()
     this.#port.tell('shutdown', { graceMs })
-    await this.#server.close(graceMs)
+    await this.#server.close(graceMs === 0 ? 0 : SERVER_GRACE_MS)
     if (this.#listener >= 0) closeSync(this.#listener)
     this.#listener = -1
     try {
@@ -160,10 +193,13 @@ export class Supervisor {
       isServer: (peer) => this.#isServer(peer),
       handlers: makeHandlers({
         table: this.#table,
+        downloads: this.#downloads,
         engine: opened.engine,
         serverConfig: () => this.#serverConfig(),
         processes: () => this.#processes(),
         onReady: (caPem) => this.#serverReady(caPem),
+        registry: this.#registry,
+        findCredential: platformDockerConfig(this.#options.dockerConfig),
       }),
       onMessage: () => {
         this.#heardAtMs = performance.now()
@@ -211,7 +247,8 @@ export class Supervisor {
         listener: this.#listener,
         generation: this.#generation,
         logFd,
-        env: logLevel(),
+        // It has no home; without the variable the clouds' SDK fails on looking for one.
+        env: { ...logLevel(), ...cloudEnvironment(), HOME: '/nonexistent' },
       })
     } finally {
       closeSync(logFd)
@@ -222,6 +259,13 @@ export class Supervisor {
     this.#heardAtMs = performance.now() + START_MS
     this.#state.server = { ...started, generation: this.#generation }
     this.#saveState()
+  }
+
+  #serverFailed(times: number): void {
+    if (this.#state.ready || times !== HOPELESS_STARTS) return
+    const log = join(this.#options.paths.log, 'server.log')
+    const why = `the server ended ${times} times before it answered; its last words: ${lastWords(log)}`
+    this.#options.onUnusable(new AppError(why, { code: 'server-unusable', hint: `see ${log}` }))
   }
 
   /** What cannot be written down (a full disk) is served all the same; only the next supervisor will not know of it. */
@@ -261,6 +305,15 @@ export class Supervisor {
       this.#server.kill(`silent for ${SILENCE_MS} ms`)
     }
     this.#table.forgetEnded(Date.now()).catch(() => undefined)
+  }
+
+  async #limitLogs(): Promise<void> {
+    const { paths, logger } = this.#options
+    for (const name of ['supervisor', 'server', 'registry']) {
+      await boundLog(join(paths.log, `${name}.log`)).catch((thrown: unknown) =>
+        logger.error({ log: name, err: messageOf(thrown) }, 'log could not be set aside'),
+      )
+    }
   }
 
   #processes(): Result<'processes'>['processes'] {

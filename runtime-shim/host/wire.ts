@@ -1,34 +1,11 @@
 import type { Socket } from 'node:net'
-import type { TSchema } from 'typebox'
-import { Compile } from 'typebox/compile'
-import { AppError, type PlainError, toPlainError } from '../../common/index.ts'
+import { AppError, type PlainError, type Shape, toPlainError } from '../../common/index.ts'
 import { EVENT, EVENTS, MAX_LINE_BYTES, OPERATIONS, type Operation, REQUEST, RESPONSE } from './port.ts'
 
-type Checker = { Check(value: unknown): boolean; Errors(value: unknown): { instancePath: string; message: string }[] }
-
-const compile = (schema: TSchema): Checker => Compile(schema)
-const envelopes = { request: compile(REQUEST), response: compile(RESPONSE), event: compile(EVENT) }
-const checkers = new Map<TSchema, Checker>()
-
-function checker(schema: TSchema): Checker {
-  const known = checkers.get(schema)
-  if (known !== undefined) return known
-  const made = compile(schema)
-  checkers.set(schema, made)
-  return made
-}
-
 /** Throws `port-message` naming the first field that does not fit. */
-export function checkMessage(what: string, schema: TSchema, value: unknown): void {
-  reject(what, checker(schema), value)
-}
-
-function reject(what: string, schema: Checker, value: unknown): void {
-  if (schema.Check(value)) return
-  const first = schema.Errors(value)[0]
-  throw new AppError(`${what} does not fit the port: ${first?.instancePath ?? ''} ${first?.message ?? 'malformed'}`, {
-    code: 'port-message',
-  })
+export function checkMessage(what: string, shape: Shape, value: unknown): void {
+  const problem = shape.problem(value)
+  if (problem !== undefined) throw new AppError(`${what} does not fit the port: ${problem}`, { code: 'port-message' })
 }
 
 export type Envelope =
@@ -42,20 +19,20 @@ export function parseLine(line: string): Envelope {
   if (typeof message !== 'object' || message === null)
     throw new AppError('message is no object', { code: 'port-message' })
   if ('op' in message) {
-    reject('request', envelopes.request, message)
+    checkMessage('request', REQUEST, message)
     const { id, op, args } = message as { id: number; op: string; args: unknown }
     if (!Object.hasOwn(OPERATIONS, op)) throw new AppError(`unknown operation "${op}"`, { code: 'port-message' })
     checkMessage(`arguments of ${op}`, OPERATIONS[op as Operation].args, args)
     return { kind: 'request', id, op: op as Operation, args }
   }
   if ('event' in message) {
-    reject('event', envelopes.event, message)
+    checkMessage('event', EVENT, message)
     const { event, data } = message as { event: string; data: unknown }
     if (!Object.hasOwn(EVENTS, event)) throw new AppError(`unknown event "${event}"`, { code: 'port-message' })
     checkMessage(`event ${event}`, EVENTS[event as keyof typeof EVENTS], data)
     return { kind: 'event', event: event as keyof typeof EVENTS, data }
   }
-  reject('response', envelopes.response, message)
+  checkMessage('response', RESPONSE, message)
   return { kind: 'response', ...(message as { id: number; ok?: unknown; error?: PlainError }) }
 }
 
