@@ -1,5 +1,12 @@
 import { defineConfig } from 'vitest/config'
 
+/** Integration and e2e tests mostly wait: for deadlines, restarts, unpacking at low priority. Two files at a time keep two cores busy. */
+const engines = {
+  maxWorkers: 2,
+  globalSetup: ['test/helpers/global-setup.ts'],
+  hookTimeout: 300_000,
+}
+
 // Three suites, one runner. Unit tests touch no engine; integration and e2e use the real runc, Docker Engine and registry.
 export default defineConfig({
   test: {
@@ -7,20 +14,20 @@ export default defineConfig({
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts', 'test/*.test.ts'] } },
       {
         test: {
+          ...engines,
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
-          fileParallelism: false,
+          sequence: { groupOrder: 1 },
           testTimeout: 60_000,
-          hookTimeout: 120_000,
         },
       },
       {
         test: {
+          ...engines,
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          fileParallelism: false,
+          sequence: { groupOrder: 2 },
           testTimeout: 120_000,
-          hookTimeout: 300_000,
         },
       },
     ],

@@ -32,17 +32,6 @@ const Mount = Type.Object(
   { additionalProperties: false },
 )
 
-const bodyBytes = (description: string) => Type.Optional(Type.Integer({ minimum: 1, description }))
-
-const Limits = Type.Object(
-  {
-    requestBytes: bodyBytes('sync event or web request body, 6 MB'),
-    responseBytes: bodyBytes('response body, 6 MB'),
-    asyncEventBytes: bodyBytes('async event, 128 KB'),
-  },
-  { additionalProperties: false },
-)
-
 /**
  * What `function.yaml` may say: everything is optional, and what it does not say the source tells or has a default.
  * The settings of a running function have the names, units and bounds of `Settings`.
@@ -63,7 +52,7 @@ export const FunctionYaml = Type.Object(
     initTimeout: Type.Optional(settings.initTimeout),
     concurrency: Type.Optional(settings.concurrency),
     maxInstances: settings.maxInstances,
-    provisioned: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000, default: 0 })),
+    provisioned: Type.Optional(settings.provisioned),
     prewarm: Type.Optional(settings.prewarm),
     keepAlive: Type.Optional(settings.keepAlive),
     env: Type.Optional(settings.env),
@@ -73,13 +62,9 @@ export const FunctionYaml = Type.Object(
     packages: Type.Optional(
       Type.Array(Type.String({ pattern: '^[a-z0-9][a-z0-9+.-]+$' }), { maxItems: 200, description: 'Debian packages' }),
     ),
-    limits: Type.Optional(Limits),
-    websocket: Type.Optional(
-      Type.Object(
-        { idleTimeout: Type.Optional(Type.Integer({ minimum: 1, maximum: 7200, default: 15, description: 's' })) },
-        { additionalProperties: false },
-      ),
-    ),
+    auth: settings.auth,
+    limits: settings.limits,
+    websocket: settings.websocket,
     session: Type.Optional(Type.Boolean({ default: false })),
   },
   { additionalProperties: false, description: 'function.yaml' },

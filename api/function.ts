@@ -1,5 +1,6 @@
 import Type, { type Static } from 'typebox'
 import { Name } from './names.ts'
+import { Provisioned } from './platform.ts'
 import { SettingsPatch } from './settings.ts'
 import { Version } from './version.ts'
 
@@ -32,6 +33,7 @@ export const FunctionView = Type.Object({
   /** `HOST/NAME:TAG@DIGEST`, ready for `docker pull`. */
   imageReference: Type.String(),
   url: Type.String({ description: 'where it is called: an origin of its own for web functions, the API for others' }),
+  provisioned: Type.Optional(Provisioned),
   pathUrl: Type.Optional(Type.String({ description: 'web functions: the same below the platform’s own host' })),
 })
 export type FunctionView = Static<typeof FunctionView>

@@ -12,6 +12,9 @@ export const ColdStart = Type.Object({
     start: Type.Optional(Type.Number()),
     listen: Type.Optional(Type.Number()),
   }),
+  credential: Type.Optional(
+    Type.String({ description: 'id of the pull credential of the download that the start waited for' }),
+  ),
 })
 export type ColdStart = Static<typeof ColdStart>
 
@@ -25,6 +28,9 @@ export const InvocationResult = Type.Object({
   durationMs: Type.Number(),
   memoryBytes: Type.Integer(),
   coldStart: Type.Union([ColdStart, Type.Null()]),
+  accepted: Type.Optional(
+    Type.Literal(true, { description: 'a job: it is kept and will run; its record says how it ended' }),
+  ),
   logTail: Type.Optional(Type.String({ description: 'last 4 KB of output, when asked for' })),
 })
 export type InvocationResult = Static<typeof InvocationResult>
@@ -44,9 +50,13 @@ export const InvocationRecord = Type.Object({
   durationMs: Type.Number(),
   statusCode: Type.Integer({ description: 'the documented number' }),
   errorMessage: orNull(Type.String()),
+  exitCode: Type.Optional(Type.Integer({ description: 'of a job’s process' })),
   memoryBytes: Type.Integer(),
   memoryLimitMb: Type.Integer(),
   coldStart: orNull(ColdStart),
+  queueMs: Type.Optional(
+    Type.Number({ description: 'how long a call without a cold start waited for an instance to become free' }),
+  ),
 })
 export type InvocationRecord = Static<typeof InvocationRecord>
 export const InvocationRecordList = Type.Object({ invocations: Type.Array(InvocationRecord) })

@@ -1,5 +1,6 @@
 import Type, { type Static } from 'typebox'
 import { Name } from './names.ts'
+import { DEFAULT_BOUNDS } from './settings.ts'
 
 const count = Type.Integer({ minimum: 0 })
 
@@ -23,21 +24,58 @@ export const Instance = Type.Object({
   calls: count,
   reason: Type.String({ description: 'why it exists' }),
 })
-export const InstanceList = Type.Object({ instances: Type.Array(Instance) })
+export const Provisioned = Type.Object({
+  wanted: count,
+  ready: count,
+  problem: Type.Optional(Type.String({ description: 'why fewer listen than are wanted' })),
+})
+export const InstanceList = Type.Object({
+  instances: Type.Array(Instance),
+  provisioned: Type.Optional(Provisioned),
+})
 export const Stopped = Type.Object({ stopped: count })
+
+/**
+ * `REPOSITORY` of the local registry or `HOST/REPOSITORY` of another one; `/*` at the end means all below, `*` alone all, and the host `*` every
+ * other registry.
+ */
+const PullPattern = Type.String({
+  pattern: '^((\\*|[a-z0-9.:_-]+)/)?(\\*|[a-z0-9]+([._/-]+[a-z0-9]+)*(/\\*)?)$',
+  maxLength: 300,
+})
 
 /** A tenant: what its functions may ask for. */
 export const Namespace = Type.Object({
   name: Name,
   maxEnvBytes: Type.Integer({ minimum: 0, maximum: 2_097_152, description: 'environment of a function, in all' }),
   maxMemoryMb: Type.Integer({ minimum: 64, maximum: 122_880 }),
+  maxBodyBytes: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: 2 ** 40, description: 'body of a web call, what `limits` may ask for; 1 GB' }),
+  ),
+  pull: Type.Array(PullPattern, {
+    maxItems: 64,
+    description: 'repositories beyond NAMESPACE/* whose images its functions may run',
+  }),
+  startsPerMinute: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 100_000, description: 'instances started in a minute, default 500' }),
+  ),
   createdAtMs: count,
 })
+/** Facts: scf-contract 10, burst. */
+export const DEFAULT_STARTS_PER_MINUTE = 500
 export type Namespace = Static<typeof Namespace>
+/** A new namespace: its own repositories, and whatever it can reach in other registries. */
+export const DEFAULT_NAMESPACE_SETTINGS = { ...DEFAULT_BOUNDS, pull: ['*/*'] }
 export const NamespaceList = Type.Object({ namespaces: Type.Array(Namespace) })
-export const NamespaceRequest = Type.Partial(Type.Pick(Namespace, ['maxEnvBytes', 'maxMemoryMb']), {
-  additionalProperties: false,
-})
+export const NamespaceRequest = Type.Partial(
+  Type.Pick(Namespace, ['maxEnvBytes', 'maxMemoryMb', 'maxBodyBytes', 'pull', 'startsPerMinute']),
+  {
+    additionalProperties: false,
+  },
+)
+
+/** Repositories of base images lie below this; no namespace can have the name. */
+export const BASE_REPOSITORIES = 'slipway_base'
 
 /** A user name and password for `docker login` and pushes, below one prefix of repositories, for a short while. */
 export const RegistryCredential = Type.Object({

@@ -18,6 +18,17 @@ import {
   Status,
   Stopped,
 } from './platform.ts'
+import { PULL_CREDENTIAL_ID, PullCredentialEntry, PullCredentialList } from './pull-credential.ts'
+import {
+  RegistryEntry,
+  RegistryEntryList,
+  RegistryEntryRequest,
+  RegistryHost,
+  RegistryLoginRequest,
+  RegistryStep,
+  RegistryTestRequest,
+} from './registry-entry.ts'
+import { RegistryCollectionRequest, RegistryCollectionStep, RegistryImage, RegistryKey } from './registry-image.ts'
 
 /** What a token may do in a namespace; `admin` is all of it everywhere, `open` asks for no token. */
 export type Access = 'open' | 'view' | 'invoke' | 'deploy' | 'admin'
@@ -52,6 +63,7 @@ const query = <T extends Record<string, TSchema>>(properties: T) =>
 const inNamespace = Type.Object({ namespace: Name })
 const ofFunction = Type.Object({ namespace: Name, name: Name })
 const ofInstance = Type.Object({ namespace: Name, name: Name, id: Type.String({ pattern: '^[0-9a-f]{16}$' }) })
+const ofRegistry = Type.Object({ host: RegistryHost })
 const ofUser = Type.Object({ username: Type.String({ maxLength: 63 }) })
 const NAMESPACE = '/v1/namespaces/{namespace}'
 const FUNCTION = `${NAMESPACE}/functions/{name}`
@@ -59,6 +71,14 @@ const REQUEST_ID = Type.String({ pattern: '^[0-9a-f-]{36}$' })
 const sinceMs = Type.Optional(Type.Integer({ minimum: 0, description: 'ms since 1970; nothing older' }))
 const limit = (maximum: number, standard: number) =>
   Type.Optional(Type.Integer({ minimum: 1, maximum, description: `at most so many; default ${standard}` }))
+
+const Explanation = Type.Object({
+  invocation: InvocationRecord,
+  number: Type.Object({ number: Type.Integer(), name: Type.String(), meaning: Type.String() }),
+  credential: Type.Union([PullCredentialEntry, Type.Null()], {
+    description: 'of the download that its start waited for; null when nothing was fetched',
+  }),
+})
 
 export const ROUTES = {
   health: {
@@ -152,6 +172,7 @@ export const ROUTES = {
     query: query({
       qualifier: Type.Optional(Type.String({ maxLength: 64, description: 'version or alias, default $LATEST' })),
       tail: Type.Optional(Type.Boolean({ description: 'answer the last 4 KB of output too' })),
+      cancel: Type.Optional(Type.Boolean({ description: 'end the call when its caller goes; otherwise it runs on' })),
     }),
     body: Type.Unknown(),
     answer: json(InvocationResult),
@@ -173,6 +194,27 @@ export const ROUTES = {
     access: 'admin',
     params: Type.Object({ requestId: REQUEST_ID }),
     answer: json(InvocationRecord),
+  },
+  cancelInvocation: {
+    method: 'DELETE',
+    path: '/v1/invocations/{requestId}',
+    summary: 'End a job that waits or runs; answers its record',
+    access: 'admin',
+    params: Type.Object({ requestId: REQUEST_ID }),
+    query: query({
+      graceful: Type.Optional(
+        Type.Boolean({ description: 'SIGTERM first, ten seconds for it; otherwise it is killed' }),
+      ),
+    }),
+    answer: json(InvocationRecord),
+  },
+  explainInvocation: {
+    method: 'GET',
+    path: '/v1/invocations/{requestId}/why',
+    summary: 'What one call waited for, with the credential of the download within its start',
+    access: 'admin',
+    params: Type.Object({ requestId: REQUEST_ID }),
+    answer: json(Explanation),
   },
   logs: {
     method: 'GET',
@@ -217,6 +259,13 @@ export const ROUTES = {
     params: inNamespace,
     answer: json(RegistryCredential),
   },
+  createBaseCredential: {
+    method: 'POST',
+    path: '/v1/registry/base-credentials',
+    summary: 'A short-lived user name and password to publish base images, which builds of every namespace mount from',
+    access: 'admin',
+    answer: json(RegistryCredential),
+  },
   listRegistryUsers: {
     method: 'GET',
     path: '/v1/registry/users',
@@ -248,6 +297,96 @@ export const ROUTES = {
     access: 'admin',
     params: ofUser,
     answer: json(Type.Object({ username: Type.String() })),
+  },
+  listPullCredentials: {
+    method: 'GET',
+    path: '/v1/registry/pull-credentials',
+    summary: 'The credentials that downloads were made with, newest first, and who waited for each',
+    access: 'admin',
+    query: query({ sinceMs, namespace: Type.Optional(Name), limit: limit(1000, 100) }),
+    answer: json(PullCredentialList),
+  },
+  endPullCredential: {
+    method: 'DELETE',
+    path: '/v1/registry/pull-credentials/{id}',
+    summary: 'End a credential that is in force, and its download',
+    access: 'admin',
+    params: Type.Object({ id: Type.String({ pattern: PULL_CREDENTIAL_ID }) }),
+    answer: json(Type.Object({ id: Type.String() })),
+  },
+  listRegistries: {
+    method: 'GET',
+    path: '/v1/registries',
+    summary: 'What is known of foreign registries, without secrets',
+    access: 'admin',
+    answer: json(RegistryEntryList),
+  },
+  putRegistry: {
+    method: 'PUT',
+    path: '/v1/registries/{host}',
+    summary: 'Say where credentials for a registry come from, and what its clients may do beyond the rules',
+    access: 'admin',
+    params: ofRegistry,
+    body: RegistryEntryRequest,
+    answer: json(RegistryEntry),
+  },
+  removeRegistry: {
+    method: 'DELETE',
+    path: '/v1/registries/{host}',
+    summary: 'Forget a registry with its login',
+    access: 'admin',
+    params: ofRegistry,
+    answer: json(RegistryEntry),
+  },
+  loginRegistry: {
+    method: 'POST',
+    path: '/v1/registries/{host}/login',
+    summary: 'Try a user name and password at a registry and keep them encrypted if it takes them; one step a line',
+    access: 'admin',
+    params: ofRegistry,
+    body: RegistryLoginRequest,
+    answer: { kind: 'lines', status: 200, schema: RegistryStep },
+  },
+  logoutRegistry: {
+    method: 'DELETE',
+    path: '/v1/registries/{host}/login',
+    summary: 'Forget the login of a registry; what its entry allows stays',
+    access: 'admin',
+    params: ofRegistry,
+    answer: json(RegistryEntry),
+  },
+  testRegistry: {
+    method: 'POST',
+    path: '/v1/registries/test',
+    summary: 'Access an image as a pull would, one step a line: what was asked, what was answered, what is missing',
+    access: 'admin',
+    body: RegistryTestRequest,
+    answer: { kind: 'lines', status: 200, schema: RegistryStep },
+  },
+  listRegistryImages: {
+    method: 'GET',
+    path: '/v1/registry/images',
+    summary: 'Images of the local registry with tags, sizes and the functions that use them',
+    access: 'admin',
+    query: query({
+      repository: Type.Optional(Type.String({ maxLength: 255, description: 'one repository, or those below PREFIX/' })),
+    }),
+    answer: { kind: 'lines', status: 200, schema: RegistryImage },
+  },
+  collectRegistry: {
+    method: 'POST',
+    path: '/v1/registry/collections',
+    summary: 'Remove what nobody needs from the local registry; tells each step, and goes on when nobody listens',
+    access: 'admin',
+    body: RegistryCollectionRequest,
+    answer: { kind: 'lines', status: 200, schema: RegistryCollectionStep },
+  },
+  rotateRegistryKeys: {
+    method: 'POST',
+    path: '/v1/registry/signing-keys',
+    summary: 'Sign tokens of the local registry with a new key from now on',
+    access: 'admin',
+    answer: json(RegistryKey),
   },
   registryToken: {
     method: 'GET',

@@ -109,7 +109,7 @@ await runScenario(async (defer) => {
   await deploy(empty, source, 'nothing', ...oneCore)
   const image = await deploy(empty, source, 'holder', ...oneCore)
 
-  const docker = await DockerRun.prepare(empty, image.replace(/:[^:/@]+@/, '@'), defer)
+  const docker = await DockerRun.prepare(empty, image.replace(/:[^:/@]+@/, '@'), networks, defer)
 
   // Opened last: a connection on which nothing is asked for 15 s is closed.
   const toReady = await Caller.open(ready.port)

@@ -1,15 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Platform } from '../test/helpers/platform.ts'
 import { Caller } from './kit/caller.ts'
 import { callEvent, eventRequest, instancesOf, sourceOf } from './kit/functions.ts'
 import { ourProcesses, pssMb } from './kit/processes.ts'
-import { type Defer, type Row, runScenario, until } from './kit/scenario.ts'
+import { type Row, runScenario, until } from './kit/scenario.ts'
 
 // Memory of the platform's own processes with one idle instance and with many. Monitors, instances and the registry are told apart.
-// The platform has been started before, as nearly always: what a first start compiles is kept.
 
 const INSTANCES = 100
 const MEMORY_MB = 128
@@ -58,27 +56,13 @@ function describe({ ours, monitorsMb, instancesMb, registryMb }: Figures): strin
   return list.map(([name, mb]) => `${name} ${mb.toFixed(1)}`).join(', ')
 }
 
-async function start(defer: Defer, deploy: (platform: Platform, name: string) => Promise<unknown>): Promise<Platform> {
-  const compiled = mkdtempSync(join(tmpdir(), 'slipway-bench-'))
-  defer(() => rmSync(compiled, { recursive: true, force: true }))
-  const platform = await Platform.start('runc', { logLevel: 'info', environment: { NODE_COMPILE_CACHE: compiled } })
-  defer(() => platform.stop())
-  await deploy(platform, 'first')
-  await platform.invoke('first', {})
-  await platform.run('down')
-  await platform.up()
-  return platform
-}
-
 await runScenario(async (defer): Promise<Row[]> => {
   const limits = ['--memory', String(MEMORY_MB), '--max-instances', String(INSTANCES), '--concurrency', '1']
-  const deploy = (platform: Platform, name: string): Promise<unknown> => {
-    // Of another content for each name, so that there is something to pull and the content worker counts.
-    const source = sourceOf(defer, `${HANDLER}\n// ${name}\n`)
-    return platform.cli('deploy', source, '--name', name, '--keep-alive', '3600', '--timeout', '120', ...limits)
-  }
-  const platform = await start(defer, deploy)
-  await deploy(platform, 'idle')
+  const platform = await Platform.start('runc', { logLevel: 'info' })
+  defer(() => platform.stop())
+  // It is pulled at the first call, so that the content worker counts.
+  const source = sourceOf(defer, HANDLER)
+  await platform.cli('deploy', source, '--name', 'idle', '--keep-alive', '3600', '--timeout', '120', ...limits)
 
   const first = await Caller.open(platform.port)
   await callEvent(first, eventRequest(platform, 'idle', { waitMs: 0 }))

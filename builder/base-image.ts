@@ -1,7 +1,7 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-import { removeStale, run } from '../common/index.ts'
-import { type BuiltImage, type Digest, digestHex, type ImageConfig, type Manifest } from '../oci/index.ts'
+import { randomBytes } from 'node:crypto'
+import type { Logger } from '../common/index.ts'
+import { openContentStore } from '../content/index.ts'
+import type { BuiltImage, Digest, ImageConfig, Manifest } from '../oci/index.ts'
 
 /** The image that a source function stands on, as this machine holds it. */
 export interface BaseImage {
@@ -17,28 +17,33 @@ export interface BaseImage {
   files: ReadonlyMap<Digest, string>
 }
 
-/** The base's layers unpacked below `cacheDirectory`, once each, lowest first. The tars are our own making. */
-export async function unpackBase(base: BaseImage, cacheDirectory: string, signal: AbortSignal): Promise<string[]> {
-  const home = join(cacheDirectory, 'base-layers')
-  mkdirSync(home, { recursive: true, mode: 0o700 })
-  removeStale(home, /-/)
-  const directories: string[] = []
-  for (const [index, layer] of base.image.layers.entries()) {
-    const directory = join(home, digestHex(base.config.rootfs.diff_ids[index] ?? layer.digest))
-    if (!existsSync(directory)) await unpack(base.files.get(layer.digest) ?? '', directory, signal)
-    directories.push(directory)
-  }
-  return directories
+/** A base's layers as directories of this machine's content store, lowest first, kept from collection until `close`. */
+export interface OpenBase {
+  layers: readonly string[]
+  close(): Promise<void>
 }
 
-async function unpack(file: string, directory: string, signal: AbortSignal): Promise<void> {
-  const making = mkdtempSync(`${directory}-`)
-  chmodSync(making, 0o755) // the root directory of the container is the one of its uppermost layer
+/** Opens the base in the content store below `directory`; its layers are added from their files where functions did not bring them yet. */
+export async function openBase(
+  base: BaseImage,
+  directory: string,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<OpenBase> {
+  const store = await openContentStore(directory, { logger })
+  const owner = `build-${randomBytes(8).toString('hex')}`
+  const close = async (): Promise<void> => {
+    store.releaseOwner(owner)
+    await store.close()
+  }
   try {
-    const options = ['--numeric-owner', '--same-owner', '--same-permissions']
-    await run('tar', ['--extract', '--gzip', ...options, '--file', file, '--directory', making], { signal })
-    if (!existsSync(directory)) renameSync(making, directory)
-  } finally {
-    rmSync(making, { recursive: true, force: true })
+    await store.lease(base.digest, owner)
+    const manifest = base.image.manifest.bytes.toString('utf8')
+    const config = base.image.config.bytes.toString('utf8')
+    const added = await store.add({ manifest, config, files: Object.fromEntries(base.files) }, signal)
+    return { layers: added.layerDirectories, close }
+  } catch (thrown) {
+    await close()
+    throw thrown
   }
 }

@@ -81,13 +81,7 @@ export class BuildSandbox {
   }
 
   static async open(machine: SandboxMachine, options: SandboxOptions): Promise<BuildSandbox> {
-    if (process.getuid?.() !== 0) {
-      throw new AppError('installing dependencies inside the base image needs root', {
-        code: 'build-needs-root',
-        fault: 'user',
-        hint: 'run the build as root, or vendor node_modules and leave package.json without dependencies',
-      })
-    }
+    requireRoot()
     const sandbox = new BuildSandbox(machine, options)
     try {
       await sandbox.#make()
@@ -216,4 +210,14 @@ export class BuildSandbox {
     )
     return config
   }
+}
+
+/** Throws `build-needs-root`: namespaces, mounts and control groups are root's. */
+export function requireRoot(): void {
+  if (process.getuid?.() === 0) return
+  throw new AppError('installing dependencies inside the base image needs root', {
+    code: 'build-needs-root',
+    fault: 'user',
+    hint: 'run the build as root, or vendor node_modules and leave package.json without dependencies',
+  })
 }

@@ -3,14 +3,14 @@ import { performance } from 'node:perf_hooks'
 import { type BuiltImage, buildImage, type CachedLayer, type Digest, LayerCache, RegistryClient } from '../oci/index.ts'
 import { detectCgroups, NetworkNamespaces, TmpVolumes } from '../sandbox/index.ts'
 import { applicationLayer } from './application.ts'
-import { type BaseImage, unpackBase } from './base-image.ts'
+import { type BaseImage, openBase } from './base-image.ts'
 import { sweepSandboxes } from './build-sandbox-names.ts'
 import type { BuilderOptions, BuildRequest, BuildResult } from './builder.ts'
 import { type DependencyLayer, dependencyLayer } from './dependencies.ts'
 import { type BuildPlan, planBuild } from './plan.ts'
 import { BOOTSTRAP, type Prepared, prepare } from './prepare.ts'
 import { type StepOutcome, Steps } from './progress.ts'
-import { type PublishResult, publishImage } from './publish.ts'
+import { type BaseOutcome, type PublishResult, publishBase, publishImage } from './publish.ts'
 
 const DEFAULT_MAX_CACHE_BYTES = 4 * 1024 ** 3
 
@@ -20,6 +20,13 @@ interface Build {
   request: BuildRequest
   cache: LayerCache
   signal: AbortSignal
+}
+
+const BASE_OUTCOMES: Record<BaseOutcome, string> = {
+  there: 'there already',
+  mounted: 'mounted',
+  published: 'published, once for this registry, and mounted',
+  sent: 'sent',
 }
 
 type Note = (text: string) => void
@@ -81,7 +88,7 @@ async function dependencyStep(
   { plan, base }: Planned,
   note: Note,
 ): Promise<StepOutcome<DependencyLayer>> {
-  const { cacheDirectory, sandboxDirectory, hash, log } = options
+  const { cacheDirectory, contentDirectory, sandboxDirectory, hash, log } = options
   const namespaces = new NetworkNamespaces(log)
   try {
     const volumes = new TmpVolumes(join(cacheDirectory, 'volumes'))
@@ -95,7 +102,7 @@ async function dependencyStep(
         lockFile: plan.lockFile,
         lock: texts.lock,
       },
-      { machine, cache, cacheDirectory, baseLayers: (of) => unpackBase(of, cacheDirectory, signal), note },
+      { machine, cache, cacheDirectory, openBase: (of) => openBase(of, contentDirectory, log, signal), note },
       signal,
     )
     return { value, reused: value.reused, detail: `${value.layer.descriptor.size} bytes` }
@@ -123,11 +130,17 @@ async function pushStep(
     ...base.files,
     ...layers.map(({ descriptor, file }) => [descriptor.digest, file] as const),
   ])
-  const credential = await options.credentials.for(registry, repository, 'push', signal)
-  const client = new RegistryClient({ registry, credential, signal })
+  const access = async (to: string) => ({
+    registry,
+    credential: await options.credentials.for(registry, to, 'push', signal),
+    signal,
+  })
+  const shared = { ...base, publish: async () => publishBase(base, await access(base.repository)) }
+  const client = new RegistryClient(await access(repository))
   try {
-    const value = await publishImage({ client, repository, tag, image, files, base })
-    return { value, detail: `${value.pushedBytes} bytes sent, ${value.reusedBytes} there already` }
+    const value = await publishImage({ client, repository, tag, image, files, base: shared })
+    const sizes = `${value.pushedBytes} bytes sent, ${value.reusedBytes} there already`
+    return { value, detail: `${sizes}; base: ${BASE_OUTCOMES[value.base]}` }
   } finally {
     await client.close()
   }

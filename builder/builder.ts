@@ -6,6 +6,7 @@ import type { CredentialSource } from '../registry-auth/index.ts'
 import type { BaseImage } from './base-image.ts'
 import { runBuild } from './build.ts'
 import type { BuildEvent, StepTime } from './progress.ts'
+import type { BaseOutcome } from './publish.ts'
 import type { Source } from './source.ts'
 
 export interface BuildRequest {
@@ -34,10 +35,11 @@ export interface BuildResult {
   sizeBytes: number
   pushedBytes: number
   reusedBytes: number
+  base: BaseOutcome
   durationMs: number
   steps: StepTime[]
   /** `function.yaml` and the request together, with name, namespace, type and runtime as they were decided. */
-  settings: FunctionYaml & { name: string; namespace: string; type: 'event' | 'web'; runtime: string }
+  settings: FunctionYaml & { name: string; namespace: string; type: 'event' | 'web' | 'job'; runtime: string }
   /** Files left out because such files hold secrets. */
   secrets: string[]
   /** The lock file that was resolved because the source has none; keep it beside package.json. */
@@ -50,8 +52,10 @@ export interface Builder {
 }
 
 export interface BuilderOptions {
-  /** Layers, tools and unpacked bases are kept here. */
+  /** Layers and tools are kept here. */
   cacheDirectory: string
+  /** The content store that holds unpacked base images: the platform's own where there is one on this machine. */
+  contentDirectory: string
   /** Sandboxes of dependency steps live here while they run. */
   sandboxDirectory: string
   /** Hash of the data directory (DataPaths.hash). */

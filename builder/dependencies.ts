@@ -2,8 +2,8 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError, messageOf } from '../common/index.ts'
 import { type CachedLayer, type LayerCache, type LayerEntry, treeEntries } from '../oci/index.ts'
-import type { BaseImage } from './base-image.ts'
-import { BuildSandbox, LENT_DIRECTORY, type SandboxMachine, TOOL_DIRECTORY } from './build-sandbox.ts'
+import type { BaseImage, OpenBase } from './base-image.ts'
+import { BuildSandbox, LENT_DIRECTORY, requireRoot, type SandboxMachine, TOOL_DIRECTORY } from './build-sandbox.ts'
 import { placeOf } from './connect-proxy.ts'
 import { type NpmSettings, readNpmSettings } from './npm-settings.ts'
 import { NPM_VERSION, npmDirectory } from './npm-tool.ts'
@@ -32,8 +32,7 @@ export interface DependencyTools {
   machine: SandboxMachine
   cache: LayerCache
   cacheDirectory: string
-  /** Unpacked layers of the base, lowest first. */
-  baseLayers: (base: BaseImage) => Promise<string[]>
+  openBase: (base: BaseImage) => Promise<OpenBase>
   note: (text: string) => void
 }
 
@@ -55,20 +54,27 @@ export async function dependencyLayer(
 ): Promise<DependencyLayer> {
   const known = request.lock === undefined ? undefined : tools.cache.find(cacheKey(request, request.lock))
   if (known !== undefined) return { layer: known, reused: true, resolvedLock: undefined }
+  requireRoot()
   const settings = await readNpmSettings(process.env, signal)
-  const sandbox = await BuildSandbox.open(tools.machine, {
-    layers: await tools.baseLayers(request.base),
-    image: request.base.config.config ?? {},
-    tool: await npmDirectory(tools.cacheDirectory, signal),
-    lent: { 'ca.pem': settings.certificates },
-    allowed: new Set([placeOf(settings.registry)]),
-    upstreamProxy: settings.upstreamProxy,
-    signal,
-  })
+  const tool = await npmDirectory(tools.cacheDirectory, signal)
+  const base = await tools.openBase(request.base)
   try {
-    return await install(request, tools, settings, sandbox, signal)
+    const sandbox = await BuildSandbox.open(tools.machine, {
+      layers: base.layers,
+      image: request.base.config.config ?? {},
+      tool,
+      lent: { 'ca.pem': settings.certificates },
+      allowed: new Set([placeOf(settings.registry)]),
+      upstreamProxy: settings.upstreamProxy,
+      signal,
+    })
+    try {
+      return await install(request, tools, settings, sandbox, signal)
+    } finally {
+      await sandbox.close()
+    }
   } finally {
-    await sandbox.close()
+    await base.close()
   }
 }
 

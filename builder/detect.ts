@@ -17,7 +17,7 @@ export type Start =
 
 export interface Detected {
   runtime: RuntimeId
-  type: 'event' | 'web'
+  type: 'event' | 'web' | 'job'
   start: Start
   package: PackageJson | undefined
   /** The lock file that says which dependencies are installed. */
@@ -39,7 +39,6 @@ export function detect(facts: SourceFacts, settings: FunctionYaml): Detected {
   const packageJson = facts.packageJson === undefined ? undefined : parsePackageJson(facts.packageJson)
   const start = detectStart(facts, settings, runtime, packageJson)
   const type = settings.type ?? (start.kind === 'handler' ? 'event' : 'web')
-  if (type === 'job') throw unsupported('functions of type job cannot be built from source by this version')
   const lockFile = lockFileOf(facts)
   const foreign = ['yarn.lock', 'pnpm-lock.yaml', 'bun.lock'].find((name) => facts.files.has(name))
   if (packageJson?.dependencyKey !== undefined && lockFile === undefined && foreign !== undefined) {
@@ -71,7 +70,7 @@ function isNodeFile(path: string): boolean {
   return NODE_EXTENSIONS.some((extension) => path.endsWith(extension)) && !path.includes('/')
 }
 
-/** An event function has a handler; anything else is a server of its own: `command`, scf_bootstrap or the start script, in that order. */
+/** An event function has a handler; a web function or a job is a program of its own: `command`, scf_bootstrap or the start script, in that order. */
 function detectStart(
   facts: SourceFacts,
   settings: FunctionYaml,
@@ -79,11 +78,12 @@ function detectStart(
   packageJson: PackageJson | undefined,
 ): Start {
   const { command, args = [], handler, type } = settings
+  const mayHandle = type !== 'web' && type !== 'job'
   if (command !== undefined) return { kind: 'command', command, args, from: 'function.yaml' }
-  if (type !== 'web' && handler !== undefined) return handlerStart(facts, settings, handler)
+  if (mayHandle && handler !== undefined) return handlerStart(facts, settings, handler)
   if (type !== 'event' && facts.bootstrap !== undefined) return bootstrapStart(facts.bootstrap, args, runtime)
   const candidate = handler ?? defaultHandler(facts)
-  if (type !== 'web' && handlerFile(facts, candidate) !== undefined) return handlerStart(facts, settings, candidate)
+  if (mayHandle && handlerFile(facts, candidate) !== undefined) return handlerStart(facts, settings, candidate)
   const script = packageJson?.startScript
   if (type !== 'event' && script !== undefined) {
     const words = script.split(/\s+/)
@@ -140,8 +140,8 @@ function lockFileOf(facts: SourceFacts): Detected['lockFile'] {
 
 function noStart(type: FunctionYaml['type'], handler: string): AppError {
   const what =
-    type === 'web'
-      ? 'a web function needs `command` in function.yaml, a scf_bootstrap file or a start script in package.json'
+    type === 'web' || type === 'job'
+      ? `a ${type === 'web' ? 'web function' : 'job'} needs \`command\` in function.yaml, a scf_bootstrap file or a start script in package.json`
       : `there is no file for handler ${handler}${type === 'event' ? '' : ', no scf_bootstrap and no start script in package.json'}`
   return new AppError(`how the function starts cannot be told: ${what}`, {
     code: 'handler-not-found',

@@ -9,7 +9,7 @@ const FILE = 'function.yaml'
 const MAX_BYTES = 256 * 1024
 
 /** Keys that the schema knows and nothing acts on yet: refused, because a setting without effect misleads. */
-const NOT_BUILT = ['image', 'provisioned', 'secrets', 'mounts', 'packages', 'limits', 'websocket', 'session'] as const
+const NOT_BUILT = ['image', 'provisioned', 'secrets', 'mounts', 'packages', 'session'] as const
 
 /**
  * What a source's `function.yaml` says, checked; empty when there is none. Throws `function-file-invalid`, which names every

@@ -5,7 +5,7 @@ import type { Detected, Start } from './detect.ts'
 export interface BuildPlan {
   runtime: string
   baseDigest: Digest
-  type: 'event' | 'web'
+  type: Detected['type']
   /** `none`; `locked`: as the lock file says; `resolve`: there is none, the newest allowed versions are taken. */
   dependencies: 'none' | 'locked' | 'resolve'
   lockFile: string
@@ -26,7 +26,7 @@ export function planBuild(detected: Detected, baseDigest: Digest, adapter: reado
     env: start.kind === 'command' ? { PATH } : {},
     workingDir: '/var/user',
     user: '1000:1000',
-    exposedPorts: ['9000/tcp'],
+    exposedPorts: type === 'job' ? [] : ['9000/tcp'],
     labels: {
       'org.opencontainers.image.base.digest': baseDigest,
       'slipway.runtime': runtime,
@@ -38,7 +38,7 @@ export function planBuild(detected: Detected, baseDigest: Digest, adapter: reado
     `runtime ${runtime}, base ${baseDigest}`,
     start.kind === 'handler'
       ? `${type} function, handler ${start.handler}, contract ${start.contract}`
-      : `${type} function, command from ${start.from}: ${[...start.command, ...start.args].join(' ')}`,
+      : `${type === 'job' ? 'job' : `${type} function`}, command from ${start.from}: ${[...start.command, ...start.args].join(' ')}`,
     { none: 'no dependencies', locked: `dependencies by ${lockFile}`, resolve: 'dependencies without a lock file' }[
       dependencies
     ],

@@ -24,6 +24,10 @@ export const COMMANDS: readonly CommandEntry[] = [
     'what is missing, what will not work, and how to mend it',
     async () => (await import('./commands/doctor.ts')).doctor,
   ),
+  {
+    ...entry('main-job', 'what npm start shows', async () => (await import('./commands/main-job.ts')).mainJob),
+    hidden: true,
+  },
   { ...entry('start', 'what npm start does', async () => (await import('./commands/start.ts')).start), hidden: true },
   entry(
     'build',
@@ -37,7 +41,13 @@ export const COMMANDS: readonly CommandEntry[] = [
     async () => (await import('./commands/deploy.ts')).deploy,
   ),
   entry('invoke', 'call an event function', async () => (await import('./commands/invoke.ts')).invoke),
+  entry('cancel', 'end a job that waits or runs', async () => (await import('./commands/cancel.ts')).cancel),
   entry('logs', 'what a function printed', async () => (await import('./commands/logs.ts')).logs),
+  entry(
+    'why',
+    'what a call waited for, and how its image was fetched',
+    async () => (await import('./commands/why.ts')).why,
+  ),
   entry('list', 'functions of a namespace', async () => (await import('./commands/functions.ts')).list),
   entry('get', 'one function', async () => (await import('./commands/functions.ts')).get),
   entry(
@@ -63,6 +73,46 @@ export const COMMANDS: readonly CommandEntry[] = [
   ),
   entry('namespace delete', 'delete an empty namespace', async () => (await import('./commands/namespaces.ts')).remove),
   entry(
+    'registry credentials list',
+    'credentials that downloads were made with',
+    async () => (await import('./commands/registry-credentials.ts')).list,
+  ),
+  entry(
+    'registry credentials end',
+    'end a credential in force, and its download',
+    async () => (await import('./commands/registry-credentials.ts')).end,
+  ),
+  entry(
+    'registry add',
+    'say where credentials for another registry come from, and what it may do',
+    async () => (await import('./commands/registry-entries.ts')).add,
+  ),
+  entry(
+    'registry hosts',
+    'what is known of other registries',
+    async () => (await import('./commands/registry-entries.ts')).hosts,
+  ),
+  entry(
+    'registry remove',
+    'forget a registry with its login',
+    async () => (await import('./commands/registry-entries.ts')).remove,
+  ),
+  entry(
+    'registry login',
+    'try a user name and password at another registry and keep them',
+    async () => (await import('./commands/registry-access.ts')).login,
+  ),
+  entry(
+    'registry logout',
+    'forget the login for a registry',
+    async () => (await import('./commands/registry-access.ts')).logout,
+  ),
+  entry(
+    'registry test',
+    'access an image step by step and say what is missing',
+    async () => (await import('./commands/registry-access.ts')).test,
+  ),
+  entry(
     'registry user add',
     'add a user of the local registry',
     async () => (await import('./commands/registry-users.ts')).add,
@@ -76,6 +126,21 @@ export const COMMANDS: readonly CommandEntry[] = [
     'registry user rights',
     'replace the rights of a user',
     async () => (await import('./commands/registry-users.ts')).rights,
+  ),
+  entry(
+    'registry list',
+    'images of the local registry and what uses them',
+    async () => (await import('./commands/registry-images.ts')).list,
+  ),
+  entry(
+    'registry gc',
+    'remove what nobody needs from the local registry',
+    async () => (await import('./commands/registry-images.ts')).collect,
+  ),
+  entry(
+    'registry rotate-keys',
+    'sign tokens of the local registry with a new key',
+    async () => (await import('./commands/registry-users.ts')).rotateKeys,
   ),
   entry('registry user revoke', 'remove a user', async () => (await import('./commands/registry-users.ts')).revoke),
 ]

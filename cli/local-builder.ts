@@ -1,8 +1,9 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { BASE_REPOSITORIES, type RegistryCredential } from '../api/index.ts'
 import type { BuildEvent, Builder } from '../builder/index.ts'
-import { createLogger, type DataPaths, dataPaths } from '../common/index.ts'
-import type { CredentialSource } from '../registry-auth/index.ts'
+import { createLogger, type DataPaths, dataPaths, toAppError } from '../common/index.ts'
+import type { Credential, CredentialSource } from '../registry-auth/index.ts'
 import type { ApiClient } from './api-client.ts'
 import { buildPlaces } from './build-places.ts'
 import type { Context } from './command.ts'
@@ -22,6 +23,7 @@ export async function openLocalBuilder(context: Context, credentials: Credential
   const places = buildPlaces(context.env, paths)
   return createBuilder({
     cacheDirectory: places.builder,
+    contentDirectory: paths.content,
     sandboxDirectory: places.sandboxes,
     hash: paths.hash,
     credentials,
@@ -39,26 +41,53 @@ async function userPaths(env: NodeJS.ProcessEnv): Promise<DataPaths> {
 }
 
 export interface PushAccess {
-  /** The platform's registry, `127.0.0.1:5000`. */
+  /** The platform's registry, `127.0.0.1:5000`, or the one that was named. */
   registry: string
+  /** The repository that was named; absent: NAMESPACE/NAME. */
+  repository?: string
+  tag?: string
   credentials: CredentialSource
 }
 
-/** The right to push below `NAMESPACE/` in the platform's registry: a short-lived credential, asked for again when it is about to end. */
+/** Where a build or push goes: to the platform's registry, or with `to` to another one. */
+export async function pushAccessTo(context: Context, namespace: string, to: string | undefined): Promise<PushAccess> {
+  if (to === undefined) return pushAccess(context.api(), namespace)
+  const { foreignPush } = await import('./foreign-push.ts')
+  const target = await foreignPush(context, to)
+  const own = await pushAccess(context.api(), namespace)
+  return target.registry === own.registry ? { ...target, credentials: own.credentials } : target
+}
+
+/**
+ * The right to push below `NAMESPACE/` in the platform's registry: a short-lived credential, asked for again when it is about to end. Where the
+ * caller administers the platform, one for the repositories of base images too.
+ */
 export async function pushAccess(api: ApiClient, namespace: string): Promise<PushAccess> {
   const ask = () => api.call('createRegistryCredential', { params: { namespace } })
   let issued = await ask()
+  const forBase = async (): Promise<Credential> => {
+    try {
+      return basic(await api.call('createBaseCredential', {}))
+    } catch (thrown) {
+      if (toAppError(thrown).code === 'access-denied') return { kind: 'anonymous' }
+      throw thrown
+    }
+  }
   return {
     registry: issued.registry,
     credentials: {
-      async for(registry) {
+      async for(registry, repository) {
         if (registry !== issued.registry) return { kind: 'anonymous' }
+        if (repository.startsWith(`${BASE_REPOSITORIES}/`)) return forBase()
         if (issued.expiresAtMs - Date.now() < RENEW_BEFORE_MS) issued = await ask()
-        const { username, password, expiresAtMs } = issued
-        return { kind: 'basic', username, password, expiresAtMs }
+        return basic(issued)
       },
     },
   }
+}
+
+function basic({ username, password, expiresAtMs }: RegistryCredential): Credential {
+  return { kind: 'basic', username, password, expiresAtMs }
 }
 
 /** A line for each step that has ended, and what steps say meanwhile. */

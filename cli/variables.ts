@@ -27,8 +27,31 @@ export const VARIABLES: readonly { name: string; default: string; meaning: strin
     default: 'unset',
     meaning: '`1`: the end of `up` leaves everything running (a unit of systemd that restarts)',
   },
+  {
+    name: 'DOCKER_AUTH_CONFIG',
+    default: 'unset',
+    meaning: 'a docker configuration as text: credentials of builds and pushes to other registries',
+  },
+  {
+    name: 'REGISTRY_AUTH_FILE',
+    default: 'the files of docker (`$DOCKER_CONFIG`) and podman',
+    meaning: 'where those credentials lie, for docker, podman and here',
+  },
+  {
+    name: 'AWS_*',
+    default: 'unset',
+    meaning:
+      'keys, roles and endpoints for Amazon ECR, as all AWS programs read them; `slipway up` hands them to the server',
+  },
   { name: 'DOCKER_HOST', default: '`/var/run/docker.sock`', meaning: 'the socket of the Docker engine' },
 ]
 
 /** Between our own processes only; not for users. */
-export const INTERNAL_VARIABLES: readonly string[] = ['SLIPWAY_HOST_CONFIG', 'SLIPWAY_VIEW', 'SLIPWAY_GENERATION']
+export const INTERNAL_VARIABLES: readonly string[] = [
+  'SLIPWAY_HOST_CONFIG',
+  'SLIPWAY_PARENT',
+  'SLIPWAY_PLATFORM',
+  'SLIPWAY_CODE_CACHE',
+  'SLIPWAY_VIEW',
+  'SLIPWAY_GENERATION',
+]

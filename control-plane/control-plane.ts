@@ -10,6 +10,8 @@ import { instanceRoutes } from './routes/instances.ts'
 import { invocationRoutes } from './routes/invocations.ts'
 import { namespaceRoutes } from './routes/namespaces.ts'
 import { platformRoutes } from './routes/platform.ts'
+import { pullCredentialRoutes } from './routes/pull-credentials.ts'
+import { registryEntryRoutes } from './routes/registries.ts'
 import { registryRoutes } from './routes/registry.ts'
 
 export interface ControlPlaneOptions extends Omit<RouteDependencies, 'address' | 'runtime'> {
@@ -49,6 +51,8 @@ export async function createControlPlane(options: ControlPlaneOptions): Promise<
     ...invocationRoutes(dependencies),
     ...instanceRoutes(dependencies),
     ...registryRoutes(dependencies),
+    ...registryEntryRoutes(dependencies),
+    ...pullCredentialRoutes(dependencies),
   }
   const app = await buildApp({ handlers, access, logger })
   const names = [...LOOPBACK_NAMES, new URL(publicUrl).hostname, ...(options.hostNames ?? [])]

@@ -78,9 +78,9 @@ async function write(store: Store, request: Deployment, pinned: Version['image']
 }
 
 function settingsFor(store: Store, { namespace, name, settings = {}, keep = false }: Deployment): Settings {
-  const { maxEnvBytes, maxMemoryMb } = requireNamespace(store, namespace)
+  const { maxEnvBytes, maxMemoryMb, maxBodyBytes = DEFAULT_BOUNDS.maxBodyBytes } = requireNamespace(store, namespace)
   const current = keep ? store.snapshot.function(namespace, name)?.settings : undefined
-  return resolveSettings(settings, { ...DEFAULT_BOUNDS, maxEnvBytes, maxMemoryMb }, current)
+  return resolveSettings(settings, { maxEnvBytes, maxMemoryMb, maxBodyBytes }, current)
 }
 
 export function requireNamespace(store: Store, name: string): Namespace {

@@ -6,8 +6,10 @@ export type {
   LogQuery,
   LogReader,
   PlatformStatus,
+  PullControl,
   RegistryAccess,
   RegistryUsers,
 } from './ports.ts'
+export type { CredentialLedger, LedgerCredential } from './store/ledger.ts'
 export { openSqliteStore, type SqliteStoreOptions } from './store/sqlite.ts'
 export type { DocumentStore, RecordQuery, Retention, Snapshot, Store } from './store/store.ts'

@@ -3,13 +3,18 @@ import { ERROR_GROUPS, type ErrorEntry, FunctionYaml, NUMBERS } from '../api/ind
 import { UP_OPTIONS } from '../cli/commands/up.ts'
 import { EXIT_CODES } from '../cli/exit-codes.ts'
 import { VARIABLES } from '../cli/variables.ts'
+import { runtimeContractDocument } from './runtime-contract.ts'
 
 /**
  * Documents that are made from the code, by file name below docs/. `node docs/generate.ts` writes them; a test fails when one is
  * not what the code says.
  */
 export function generatedDocs(): Record<string, string> {
-  return { 'ERRORS.md': errorsDocument(), 'CONFIG.md': configDocument() }
+  return {
+    'ERRORS.md': errorsDocument(),
+    'CONFIG.md': configDocument(),
+    'RUNTIME-CONTRACT.md': runtimeContractDocument(),
+  }
 }
 
 function errorsDocument(): string {

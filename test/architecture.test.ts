@@ -37,6 +37,9 @@ const ADAPTERS: Record<string, RegExp> = {
   execa: /^common\/command\.ts$/,
   'node:sqlite': /^control-plane\/store\//,
   fastify: /^control-plane\//,
+  '@aws-sdk/client-ecr': /^registry-auth\/sources\/ecr-api\.ts$/,
+  '@aws-sdk/client-ecr-public': /^registry-auth\/sources\/ecr-api\.ts$/,
+  '@aws-sdk/client-sts': /^registry-auth\/sources\/ecr-api\.ts$/,
 }
 
 interface Edge {

@@ -40,7 +40,21 @@ export const INSTANCE_ERRORS = {
   'dial-failed': entry(503, 'function', 'No connection', 'The instance took no connection.', 439),
   'deadline-reached': entry(504, 'function', 'Timeout', 'The execution timeout is over.', 433),
   'answer-too-large': entry(502, 'function', 'Answer too large', 'The function answered more than 6 MB.', 407),
+  'answer-malformed': entry(
+    502,
+    'function',
+    'Answer malformed',
+    'The function answered something else than HTTP/1.1.',
+    430,
+  ),
   'queue-full': entry(429, 'unavailable', 'Queue full', 'Too many calls wait for an instance, or too long.', 432),
+  'start-burst': entry(
+    429,
+    'unavailable',
+    'Too many starts',
+    'The namespace has started as many instances in this minute as it may.',
+    429,
+  ),
   'too-many-calls': entry(
     429,
     'unavailable',

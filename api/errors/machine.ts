@@ -35,5 +35,6 @@ export const MACHINE_ERRORS = {
   'already-running': entry(409, 'conflict', 'Already running', 'Another platform holds this data directory.'),
   'still-running': entry(409, 'conflict', 'Still running', 'The platform did not end when asked to.'),
   'port-taken': entry(409, 'conflict', 'Port taken', 'Another process listens on the port.'),
+  'server-unusable': entry(500, 'internal', 'Server does not start', 'It ended again and again before it answered.'),
   'main-job-failed': entry(500, 'internal', 'Main job failed', 'The first run on a sample did not succeed.'),
 } as const

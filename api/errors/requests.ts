@@ -41,6 +41,7 @@ export const REQUEST_ERRORS = {
     'No such invocation',
     'No record of this request id is kept (any more).',
   ),
+  'invocation-over': entry(409, 'conflict', 'Invocation over', 'The call has ended already.'),
   'instance-not-found': entry(404, 'missing', 'No such instance', 'The function has no instance with this id.'),
   'user-exists': entry(409, 'conflict', 'User exists', 'The registry has a user of this name already.'),
   'user-not-found': entry(404, 'missing', 'No such user', 'The registry has no user of this name.'),

@@ -22,6 +22,8 @@ export function postRequest(path: string, body: string, headers: Record<string, 
 export class Caller {
   readonly #socket: Socket
   #text = ''
+  /** Bytes of the answer that have not come yet, as far as that is known: until then nobody looks into the text. */
+  #missing = 0
   #sentAtMs = 0
   #waiting: { resolve: (answer: Answer) => void; reject: (why: Error) => void } | undefined
   #broken: Error | undefined
@@ -52,6 +54,7 @@ export class Caller {
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject }
       this.#text = ''
+      this.#missing = 0
       this.#sentAtMs = performance.now()
       this.#socket.write(request)
     })
@@ -64,11 +67,14 @@ export class Caller {
   #read(chunk: Buffer): void {
     if (this.#text === '') this.firstByteMs = performance.now() - this.#sentAtMs
     this.#text += chunk.toString('latin1')
+    this.#missing -= chunk.length
+    if (this.#missing > 0) return
     const end = this.#text.indexOf(HEAD_END)
     if (end === -1) return
     const length = Number(LENGTH.exec(this.#text)?.[1] ?? Number.NaN)
     if (Number.isNaN(length)) return this.#fail(new Error(`an answer without Content-Length: ${this.#text}`))
-    if (this.#text.length < end + HEAD_END.length + length) return
+    this.#missing = end + HEAD_END.length + length - this.#text.length
+    if (this.#missing > 0) return
     const answer = { status: Number(this.#text.slice(9, 12)), body: this.#text.slice(end + HEAD_END.length) }
     const waiting = this.#waiting
     this.#waiting = undefined

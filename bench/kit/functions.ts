@@ -25,6 +25,40 @@ export function sourceOf(defer: Defer, code: string): string {
   return directory
 }
 
+/** A web function for measuring: `/` answers 27 bytes, `/stream/` takes and answers 16 MB. Listens on its argument, or 9000. */
+const WEB_SERVER = `
+import { createServer } from 'node:http'
+const block = Buffer.alloc(64 * 1024, 'x')
+const BLOCKS = 256
+function down(response) {
+  response.writeHead(200, { 'content-type': 'text/plain', 'content-length': block.length * BLOCKS })
+  let left = BLOCKS
+  const more = () => {
+    while (left > 0) {
+      left -= 1
+      if (!response.write(block)) return response.once('drain', more)
+    }
+    response.end()
+  }
+  more()
+}
+createServer((request, response) => {
+  request.resume()
+  if (request.url.startsWith('/stream/')) request.on('end', () => down(response))
+  else response.writeHead(200, { 'content-type': 'application/json', 'content-length': 27 }).end('{"hello":"bench","items":8}')
+}).listen(Number(process.argv[2] ?? 9000), '0.0.0.0')
+`
+
+/** The source of a web function, and its server's file. */
+export function webSourceOf(defer: Defer): { directory: string; server: string } {
+  const directory = mkdtempSync(join(tmpdir(), 'slipway-bench-'))
+  defer(() => rmSync(directory, { recursive: true, force: true }))
+  const server = join(directory, 'server.mjs')
+  writeFileSync(server, WEB_SERVER)
+  writeFileSync(join(directory, 'function.yaml'), 'type: web\ncommand: [node, server.mjs]\n')
+  return { directory, server }
+}
+
 /** The bytes of an event call through the gateway. */
 export function eventRequest(platform: Platform, name: string, event: unknown): Buffer {
   const path = `/v1/namespaces/default/functions/${name}/invocations`

@@ -22,7 +22,7 @@ http {
   fastcgi_temp_path ${directory}/fastcgi;
   uwsgi_temp_path ${directory}/uwsgi;
   scgi_temp_path ${directory}/scgi;
-  client_max_body_size 6m;
+  client_max_body_size 64m;
   keepalive_requests 1000000;
   upstream function { server 127.0.0.1:${upstreamPort}; keepalive 64; keepalive_requests 1000000; }
   server {
@@ -30,6 +30,15 @@ http {
     location / {
       proxy_pass http://function;
       proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header X-Request-Id $request_id;
+      add_header X-Request-Id $request_id;
+    }
+    location /stream/ {
+      proxy_pass http://function;
+      proxy_http_version 1.1;
+      proxy_buffering off;
+      proxy_request_buffering off;
       proxy_set_header Connection "";
       proxy_set_header X-Request-Id $request_id;
       add_header X-Request-Id $request_id;

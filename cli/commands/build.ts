@@ -11,7 +11,7 @@ import {
   type Options,
   type Values,
 } from '../command.ts'
-import { openLocalBuilder, pushAccess, tellBuild } from '../local-builder.ts'
+import { openLocalBuilder, pushAccessTo, tellBuild } from '../local-builder.ts'
 import { duration, megabytes } from '../output.ts'
 import { checkedType } from './settings-options.ts'
 
@@ -19,6 +19,10 @@ import { checkedType } from './settings-options.ts'
 export const BUILD_OPTIONS = {
   name: { placeholder: 'NAME', description: 'of the function (default: function.yaml, else the directory)' },
   tag: { placeholder: 'TAG', description: 'that the image gets (default latest)' },
+  to: {
+    placeholder: 'HOST/REPO[:TAG]',
+    description: 'push there instead, with the login of docker or podman, or as the registry’s entry says',
+  },
   runtime: { placeholder: 'R', description: 'for example node26 (default: detected)' },
   handler: { placeholder: 'FILE.FUNCTION', description: 'default index.main_handler' },
   'write-lock': { description: 'keep the lock file that was resolved beside package.json' },
@@ -27,7 +31,7 @@ export const BUILD_OPTIONS = {
 
 export const build = defineCommand({
   usage: 'PATH',
-  details: 'PATH is a directory or a single file. The image is pushed to the platform’s registry.',
+  details: 'PATH is a directory or a single file. The image is pushed to the platform’s registry, or where --to says.',
   options: { ...BUILD_OPTIONS, type: { placeholder: 'event|web', description: 'what calls it takes' } },
   async run(context, values, positionals) {
     expectPositionals(positionals, ['PATH'])
@@ -50,13 +54,17 @@ export async function buildAndPush(
   const settings = settingsFrom(values)
   const ofFile = readFunctionFile(source)
   const namespace = values.namespace ?? ofFile.namespace ?? (context.env['SLIPWAY_NAMESPACE'] || 'default')
-  const { registry, credentials } = await pushAccess(context.api(), namespace)
+  const { registry, repository, tag = values.tag, credentials } = await pushAccessTo(context, namespace, values.to)
   const builder = await openLocalBuilder(context, credentials)
   const result = await builder.build(
     {
       source,
       settings: { ...settings, namespace },
-      target: { registry, ...(values.tag === undefined ? {} : { tag: values.tag }) },
+      target: {
+        registry,
+        ...(repository === undefined ? {} : { repository }),
+        ...(tag === undefined ? {} : { tag }),
+      },
       onEvent: (event) => tellBuild(context.output, event),
     },
     context.signal,
@@ -91,8 +99,8 @@ async function keepLock(context: Context, source: Source, { resolvedLock }: Buil
 
 /** What `build -o json` prints. */
 function answerOf(result: BuildResult) {
-  const { image, digest, sizeBytes, pushedBytes, reusedBytes, durationMs, steps } = result
-  return { image, digest, sizeBytes, pushedBytes, reusedBytes, durationMs, steps }
+  const { image, digest, sizeBytes, pushedBytes, reusedBytes, base, durationMs, steps } = result
+  return { image, digest, sizeBytes, pushedBytes, reusedBytes, base, durationMs, steps }
 }
 
 function describeBuild(result: BuildResult): string {

@@ -64,8 +64,10 @@ function runSettings(all: BuildResult['settings']): SettingsPatch {
 }
 
 function mergeSettings(base: SettingsPatch, over: SettingsPatch): SettingsPatch {
-  const env = base.env === undefined && over.env === undefined ? {} : { env: { ...base.env, ...over.env } }
-  return { ...base, ...over, ...env }
+  const merged = { ...base, ...over }
+  for (const key of ['env', 'limits', 'websocket'] as const)
+    if (base[key] != null && over[key] != null) Object.assign(merged, { [key]: { ...base[key], ...over[key] } })
+  return merged
 }
 
 /** `default/hello:v1@sha256:…` names the function `hello`. */

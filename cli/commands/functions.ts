@@ -56,13 +56,19 @@ export function describe(view: FunctionView): string {
     ['image', view.imageReference],
     ['url', view.url],
     ...(view.pathUrl === undefined ? [] : [['', view.pathUrl]]),
+    ...(view.provisioned === undefined ? [] : [['ready', readyText(view.provisioned)]]),
     ...Object.entries(settings).map(([key, value]) => [
       key,
-      Array.isArray(value) ? JSON.stringify(value) : String(value),
+      typeof value === 'object' ? JSON.stringify(value) : String(value),
     ]),
     ...Object.entries(env).map(([key, value], index) => [index === 0 ? 'env' : '', `${key}=${value}`]),
   ]
   return table(['', ''], rows).trimStart()
+}
+
+/** `2 of 3 provisioned instances listen: why not more`. */
+export function readyText({ wanted, ready, problem }: NonNullable<FunctionView['provisioned']>): string {
+  return `${ready} of ${wanted} provisioned instances listen${problem === undefined ? '' : `: ${problem}`}`
 }
 
 /** The command with which this function is called. */

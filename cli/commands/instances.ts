@@ -1,5 +1,6 @@
 import { defineCommand, expectPositionals, functionNamed, NAMESPACE_OPTION, namespaceOf } from '../command.ts'
 import { duration, megabytes, table } from '../output.ts'
+import { readyText } from './functions.ts'
 
 export const list = defineCommand({
   usage: 'NAME',
@@ -16,6 +17,7 @@ export const list = defineCommand({
       instance.reason,
     ])
     context.output.result(answer, table(['ID', 'STATE', 'AGE', 'MEMORY', 'CALLS', 'WHY'], rows))
+    if (answer.provisioned !== undefined) context.output.progress(readyText(answer.provisioned))
     if (rows.length > 0) context.output.next(`end one: slipway instances stop ${name} ID`)
     return 0
   },

@@ -9,7 +9,7 @@ const MAX_EVENT_BYTES = 6 * 1024 * 1024
 
 export const invoke = defineCommand({
   usage: 'NAME',
-  details: `The answer goes to stdout, how long it took to stderr; a function that fails gives exit code ${EXIT_CODES.function.code}.`,
+  details: `A job is accepted, and runs later. Otherwise the answer goes to stdout, how long it took to stderr; a function that fails gives exit code ${EXIT_CODES.function.code}.`,
   options: {
     data: { short: 'd', placeholder: 'JSON|@FILE|-', description: 'the event: text, a file, or stdin (default {})' },
     qualifier: { placeholder: 'VERSION', description: 'version or alias (default $LATEST)' },
@@ -24,6 +24,11 @@ export const invoke = defineCommand({
       ...(values.tail === true ? { tail: true } : {}),
     }
     const result = await context.api().invoke({ params: { namespace, name }, query, event })
+    if (result.accepted === true) {
+      context.output.result(result, `accepted as ${result.requestId}`)
+      context.output.next(`see how it ended: slipway why ${result.requestId}`)
+      return EXIT_CODES.ok.code
+    }
     context.output.result(result, textOf(result.result))
     if (context.output.format === 'text') explain(context, result)
     if (result.statusCode !== 200) return EXIT_CODES.function.code

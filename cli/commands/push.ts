@@ -4,7 +4,7 @@ import { basename, join, resolve } from 'node:path'
 import { AppError, run } from '../../common/index.ts'
 import { RegistryClient } from '../../oci/index.ts'
 import { type Context, defineCommand, expectPositionals, NAMESPACE_OPTION, namespaceOf } from '../command.ts'
-import { pushAccess } from '../local-builder.ts'
+import { pushAccessTo } from '../local-builder.ts'
 import { duration, megabytes } from '../output.ts'
 import { type PushedLayout, pushLayout } from '../push-layout.ts'
 
@@ -17,6 +17,7 @@ export const push = defineCommand({
   options: {
     name: { placeholder: 'NAME', description: 'of the repository below NAMESPACE/ (default: the file’s name)' },
     tag: { placeholder: 'TAG', description: 'default latest' },
+    to: { placeholder: 'HOST/REPO[:TAG]', description: 'push there instead, with the login of docker or podman' },
     ref: { placeholder: 'NAME', description: 'which image, where the layout has several' },
     ...NAMESPACE_OPTION,
   },
@@ -25,9 +26,9 @@ export const push = defineCommand({
     const path = resolve(context.cwd, positionals[0] ?? '')
     const startedMs = Date.now()
     const namespace = namespaceOf(context, values.namespace)
-    const repository = `${namespace}/${values.name ?? basename(path).replace(/\..*$/, '').toLowerCase()}`
-    const tag = values.tag ?? 'latest'
-    const { registry, credentials } = await pushAccess(context.api(), namespace)
+    const access = await pushAccessTo(context, namespace, values.to)
+    const named = `${namespace}/${values.name ?? basename(path).replace(/\..*$/, '').toLowerCase()}`
+    const { registry, repository = named, tag = values.tag ?? 'latest', credentials } = access
     const credential = await credentials.for(registry, repository, 'push', context.signal)
     const client = new RegistryClient({ registry, credential, signal: context.signal })
     try {

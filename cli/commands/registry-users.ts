@@ -34,6 +34,8 @@ export const list = defineCommand({
 
 export const rights = defineCommand({
   usage: 'NAME --allow ACTIONS:REPOSITORIES',
+  details:
+    'The name "anonymous" stands for everybody without a login: registry user rights anonymous --allow pull:PREFIX/*',
   options: ALLOW_OPTION,
   async run(context, { allow }, positionals) {
     expectPositionals(positionals, ['NAME'])
@@ -55,6 +57,19 @@ export const revoke = defineCommand({
     const answer = await context.api().call('revokeRegistryUser', { params: { username } })
     context.output.result(answer, `revoked ${answer.username}`)
     context.output.next('slipway registry user list')
+    return 0
+  },
+})
+
+export const rotateKeys = defineCommand({
+  usage: '',
+  details:
+    'Happens by itself every 24 hours. Tokens that the former key signed stay good until they expire, within a minute.',
+  options: {},
+  async run(context, _values, positionals) {
+    expectPositionals(positionals, [])
+    const key = await context.api().call('rotateRegistryKeys', {})
+    context.output.result(key, `new key since ${new Date(key.rotatedAtMs).toISOString()}`)
     return 0
   },
 })

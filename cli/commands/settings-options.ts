@@ -12,8 +12,13 @@ export const SETTINGS_OPTIONS = {
   'init-timeout': { placeholder: 'S', description: 'pull and start (default 90)' },
   concurrency: { placeholder: 'N', description: 'calls at once in an instance (default 1)' },
   'max-instances': { placeholder: 'N', description: 'hard cap' },
+  provisioned: { placeholder: 'N', description: 'instances kept listening whatever the load (default 0)' },
   prewarm: { placeholder: 'N', description: 'instances kept created but not started (default 0)' },
   'keep-alive': { placeholder: 'S', description: 'idle time before an instance ends (default 300)' },
+  auth: { placeholder: 'none|token', description: 'who may call a web function (default none)' },
+  'max-request': { placeholder: 'BYTES', description: 'body of a web request (default 6291456)' },
+  'max-response': { placeholder: 'BYTES', description: 'body of a web answer (default 6291456)' },
+  'websocket-idle': { placeholder: 'S', description: 'a WebSocket without a byte is closed (default 15)' },
 } as const satisfies Options
 
 /** What the options say, as the API takes it. Throws `usage`. */
@@ -29,10 +34,28 @@ export function readSettings(values: Values<typeof SETTINGS_OPTIONS>): SettingsP
     initTimeout: wholeNumber('init-timeout', values['init-timeout']),
     concurrency: wholeNumber('concurrency', values.concurrency),
     maxInstances: wholeNumber('max-instances', values['max-instances']),
+    provisioned: wholeNumber('provisioned', values.provisioned),
     prewarm: wholeNumber('prewarm', values.prewarm),
     keepAlive: wholeNumber('keep-alive', values['keep-alive']),
+    auth: values.auth === undefined ? undefined : checkedAuth(values.auth),
+    limits: named({
+      requestBytes: wholeNumber('max-request', values['max-request']),
+      responseBytes: wholeNumber('max-response', values['max-response']),
+    }),
+    websocket: named({ idleTimeout: wholeNumber('websocket-idle', values['websocket-idle']) }),
   }
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+}
+
+/** What was given of an object of settings; undefined when nothing was. */
+function named(given: Record<string, number | undefined>): Record<string, number> | undefined {
+  const entries = Object.entries(given).filter((entry): entry is [string, number] => entry[1] !== undefined)
+  return entries.length === 0 ? undefined : Object.fromEntries(entries)
+}
+
+function checkedAuth(auth: string): 'none' | 'token' {
+  if (auth === 'none' || auth === 'token') return auth
+  throw usageError(`--auth is none or token, not "${auth}"`)
 }
 
 export function checkedType(type: string): 'event' | 'web' | 'job' {
@@ -42,7 +65,7 @@ export function checkedType(type: string): 'event' | 'web' | 'job' {
 
 function wholeNumber(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined
-  if (/^[0-9]{1,9}$/.test(text)) return Number(text)
+  if (/^[0-9]{1,13}$/.test(text)) return Number(text)
   throw usageError(`--${name} is a whole number, not "${text}"`)
 }
 

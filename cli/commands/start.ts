@@ -1,5 +1,5 @@
 import { defineCommand, expectPositionals } from '../command.ts'
-import { mainJob, makeBase } from '../main-job.ts'
+import { makeBase } from '../main-job.ts'
 import { up } from '../platform/index.ts'
 import { readUpValues, UP_OPTIONS } from './up.ts'
 
@@ -13,7 +13,8 @@ export const start = defineCommand({
     return up({
       ...options,
       beforeStart: (steps, paths) => makeBase(steps, paths, context.env),
-      afterReady: (steps, paths) => mainJob(steps, paths, context.env, options.port),
+      json: context.output.format === 'json',
+      afterReady: { run: ['main-job', '--port', String(options.port)] },
     })
   },
 })

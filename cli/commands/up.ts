@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { defineCommand, expectPositionals, usageError } from '../command.ts'
 import { dataDirectoryOf } from '../connection.ts'
 import { type EngineName, up as runUp } from '../platform/index.ts'
@@ -14,6 +15,10 @@ export const UP_OPTIONS = {
   region: { placeholder: 'NAME', description: 'that functions are told they run in (default local)' },
   'app-id': { placeholder: 'ID', description: 'that functions are told as the account (default 0)' },
   uin: { placeholder: 'ID', description: 'that functions are told as the account’s uin (default 0)' },
+  'docker-config': {
+    placeholder: 'FILE',
+    description: 'config.json with credentials and helpers for other registries (default none)',
+  },
   sandboxes: { placeholder: 'N', description: 'sandboxes kept waiting, runc only (default 2)' },
 } as const
 
@@ -23,6 +28,7 @@ export interface UpValues {
   engine?: string
   'oci-runtime'?: string
   sandboxes?: string
+  'docker-config'?: string
   region?: string
   'app-id'?: string
   uin?: string
@@ -42,6 +48,7 @@ export function readUpValues(values: UpValues, env: NodeJS.ProcessEnv) {
       uin: plainText('--uin', values.uin, '0'),
     },
     ociRuntime: runtimeName(values['oci-runtime']),
+    ...(values['docker-config'] === undefined ? {} : { dockerConfig: resolve(values['docker-config']) }),
     waitingSandboxes: wholeNumber('--sandboxes', values.sandboxes, 2, 0, 64),
   }
 }
@@ -55,8 +62,8 @@ export const up = defineCommand({
     const options = readUpValues(values, context.env)
     return runUp({
       ...options,
-      afterReady: async (steps) =>
-        steps.line('next: slipway deploy PATH   (Ctrl-C or "slipway down" ends the platform)'),
+      json: context.output.format === 'json',
+      afterReady: { say: 'next: slipway deploy PATH   (Ctrl-C or "slipway down" ends the platform)' },
     })
   },
 })

@@ -25,6 +25,7 @@ export function checkMachine(machine: Machine, engine: 'runc' | 'docker'): Check
     packages(machine),
     disk(machine),
     dataDirectory(machine),
+    code(machine),
     clock(machine),
   ]
 }
@@ -110,6 +111,15 @@ function dataDirectory(machine: Machine): Check {
     'data directory',
     `${path} cannot be used: ${dataProblem}`,
     'name another place with SLIPWAY_DATA=DIRECTORY',
+  )
+}
+
+function code({ uid, closedCode }: Machine): Check {
+  if (uid !== 0 || closedCode === null) return ok('code', 'the server’s user can read it')
+  return bad(
+    'code',
+    `${closedCode} is closed to other users, and the server runs as one`,
+    'chmod -R go+rX the clone; directories above it may stay closed',
   )
 }
 

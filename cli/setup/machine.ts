@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
 import { release } from 'node:os'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { dockerSocketPath, errnoOf } from '../../common/index.ts'
 
 /** What the checks look at: read once, so that the decisions are pure. */
@@ -17,6 +17,8 @@ export interface Machine {
   dataDirectory: string
   /** Why it cannot be written, or null when it can. */
   dataProblem: string | null
+  /** A part of this project's code that users other than its owner cannot read, or null. */
+  closedCode: string | null
   nowMs: number
   dockerSocket: boolean
   /** Programs of SYSTEM_PACKAGES for running that are missing. */
@@ -37,6 +39,7 @@ export function readMachine(dataDirectory: string, missing: string[]): Machine {
     freeBytes: disk.bavail * disk.bsize,
     dataDirectory,
     dataProblem: writingProblem(existing),
+    closedCode: closedCode(join(import.meta.dirname, '../..')),
     nowMs: Date.now(),
     dockerSocket: existsSync(dockerSocketPath(process.env)),
     missing,
@@ -55,6 +58,17 @@ function writingProblem(path: string): string | null {
   } catch (thrown) {
     return errnoOf(thrown) === 'EROFS' ? 'it lies on a read-only file system' : 'this user may not write there'
   }
+}
+
+/** A clone made under umask 077 is closed in all of its parts: looking at one of each kind is enough. */
+function closedCode(root: string): string | null {
+  const parts = ['.', 'package.json', 'common', 'common/index.ts', 'node_modules', 'node_modules/fastify/package.json']
+  const isClosed = (path: string): boolean => {
+    const found = statSync(path, { throwIfNoEntry: false })
+    const wanted = found?.isDirectory() === true ? 0o005 : 0o004
+    return found !== undefined && (found.mode & wanted) !== wanted
+  }
+  return parts.map((part) => join(root, part)).find(isClosed) ?? null
 }
 
 function readText(path: string): string {

@@ -1,7 +1,9 @@
 import type { Logger } from '../../common/index.ts'
+import type { Registries } from '../../registry-auth/index.ts'
 import type { Runtime } from '../../runtime-shim/index.ts'
 import type { PublicAddress } from '../function-view.ts'
-import type { ImageResolver, LogReader, PlatformStatus, RegistryAccess } from '../ports.ts'
+import type { ImageResolver, LogReader, PlatformStatus, PullControl, RegistryAccess } from '../ports.ts'
+import type { TestCredentials } from '../registries.ts'
 import type { Store } from '../store/store.ts'
 
 /** What the handlers of all routes work with. */
@@ -11,6 +13,10 @@ export interface RouteDependencies {
   resolver: ImageResolver
   logReader: LogReader
   registry: RegistryAccess
+  /** What is known of foreign registries. */
+  registries: Registries
+  testCredential: TestCredentials
+  pulls: PullControl
   address: PublicAddress
   platformStatus: () => PlatformStatus | Promise<PlatformStatus>
   platformVersion: string

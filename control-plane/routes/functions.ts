@@ -15,9 +15,13 @@ export function functionRoutes(dependencies: RouteDependencies): Pick<Handlers, 
       requireNamespace(store, namespace)
       return { functions: store.snapshot.functions(namespace).map(view) }
     },
-    getFunction: ({ params: { namespace, name } }) => view(requireFunction(store, namespace, name)),
+    getFunction: ({ params: { namespace, name } }) => {
+      const version = requireFunction(store, namespace, name)
+      const provisioned = version.settings.provisioned > 0 ? { provisioned: runtime.provisioned(version) } : {}
+      return { ...view(version), ...provisioned }
+    },
     deploy: async ({ params, body, signal, requestId, identity }) => {
-      const version = await deploy(deploying, { ...body, ...params }, signal)
+      const version = await registry.sharing(() => deploy(deploying, { ...body, ...params }, signal))
       runtime.versionChanged(version)
       const { namespace, name } = params
       const { revision, image } = version

@@ -8,8 +8,9 @@ type Names = 'listInstances' | 'stopInstances' | 'stopInstance'
 export function instanceRoutes({ store, runtime, logger }: RouteDependencies): Pick<Handlers, Names> {
   return {
     listInstances: ({ params: { namespace, name } }) => {
-      requireFunction(store, namespace, name)
-      return { instances: runtime.instances(namespace, name) }
+      const version = requireFunction(store, namespace, name)
+      const provisioned = version.settings.provisioned > 0 ? { provisioned: runtime.provisioned(version) } : {}
+      return { instances: runtime.instances(namespace, name), ...provisioned }
     },
     stopInstances: async ({ params: { namespace, name }, requestId }) => {
       requireFunction(store, namespace, name)

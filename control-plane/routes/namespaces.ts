@@ -1,4 +1,4 @@
-import { DEFAULT_BOUNDS } from '../../api/index.ts'
+import { DEFAULT_NAMESPACE_SETTINGS } from '../../api/index.ts'
 import { requireNamespace } from '../deploy.ts'
 import type { Handlers } from '../handlers.ts'
 import type { RouteDependencies } from './dependencies.ts'
@@ -10,7 +10,11 @@ export function namespaceRoutes({ store, logger }: RouteDependencies): Pick<Hand
     listNamespaces: () => ({ namespaces: store.snapshot.namespaces() }),
     getNamespace: ({ params }) => requireNamespace(store, params.namespace),
     putNamespace: async ({ params: { namespace: name }, body, requestId }) => {
-      const present = store.snapshot.namespace(name) ?? { name, ...DEFAULT_BOUNDS, createdAtMs: Date.now() }
+      const present = store.snapshot.namespace(name) ?? {
+        name,
+        ...DEFAULT_NAMESPACE_SETTINGS,
+        createdAtMs: Date.now(),
+      }
       const written = await store.putNamespace({ ...present, ...body })
       logger.info({ namespace: name, requestId }, 'namespace written')
       return written

@@ -1,13 +1,19 @@
+import { Readable } from 'node:stream'
+import { BASE_REPOSITORIES } from '../../api/index.ts'
 import { requireNamespace } from '../deploy.ts'
 import type { Handlers } from '../handlers.ts'
 import type { RouteDependencies } from './dependencies.ts'
 
 type Names =
   | 'createRegistryCredential'
+  | 'createBaseCredential'
   | 'listRegistryUsers'
   | 'addRegistryUser'
   | 'setRegistryUserRights'
   | 'revokeRegistryUser'
+  | 'listRegistryImages'
+  | 'collectRegistry'
+  | 'rotateRegistryKeys'
 
 export function registryRoutes({ store, registry, logger }: RouteDependencies): Pick<Handlers, Names> {
   const { host, users } = registry
@@ -16,6 +22,11 @@ export function registryRoutes({ store, registry, logger }: RouteDependencies): 
       requireNamespace(store, namespace)
       return { registry: host, repositories: `${namespace}/*`, ...registry.issuePush(namespace) }
     },
+    createBaseCredential: () => ({
+      registry: host,
+      repositories: `${BASE_REPOSITORIES}/*`,
+      ...registry.issuePush(BASE_REPOSITORIES),
+    }),
     listRegistryUsers: () => ({ users: users.list() }),
     addRegistryUser: async ({ body: { username, allow }, requestId }) => {
       const password = await users.add(username, allow)
@@ -31,6 +42,13 @@ export function registryRoutes({ store, registry, logger }: RouteDependencies): 
       await users.revoke(username)
       logger.info({ username, requestId }, 'registry user revoked')
       return { username }
+    },
+    listRegistryImages: async ({ query: { repository } }) => Readable.from(await registry.images(repository)),
+    collectRegistry: ({ body }) => registry.collect(body),
+    rotateRegistryKeys: ({ identity, requestId }) => {
+      const rotated = registry.rotateKeys()
+      logger.info({ ...rotated, by: identity.name, requestId }, 'signing key of the registry rotated')
+      return rotated
     },
   }
 }

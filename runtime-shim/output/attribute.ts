@@ -15,11 +15,18 @@ export const LATE_US = 20_000
 const MAX_CHANGES = 8192
 const SEVERAL = Symbol('several')
 
-/** From `atUs` on, `open` calls were open; `sole` is the id when it was one. */
+interface Call {
+  requestId: string
+  beganUs: number
+  /** Undefined while it is open. */
+  endUs: number | undefined
+}
+
+/** From `atUs` on, this many calls were open; `sole` is the call when it was one. More than one is not told from still more. */
 interface Change {
   atUs: number
-  open: number
-  sole: string | null
+  open: 'none' | 'one' | 'several'
+  sole: Call | null
 }
 
 export interface Attribution {
@@ -30,26 +37,27 @@ export interface Attribution {
 
 /** The calls of one instance, kept for as long as lines of their time may still come. */
 export class InstanceCalls {
-  /** Open calls and when they began. */
-  readonly #open = new Map<string, number>()
+  readonly #open = new Map<string, Call>()
   #changes: Change[] = []
-  /** Ends of calls, for the calls that `#changes` still names. */
-  readonly #ends = new Map<string, number>()
+  #lastUs = 0
   /** What happened before is forgotten. */
   #knownFromUs = 0
 
   begin(requestId: string, atUs: number): void {
-    this.#open.set(requestId, atUs)
+    this.#open.set(requestId, { requestId, beganUs: atUs, endUs: undefined })
     this.#change(atUs)
   }
 
   end(requestId: string, atUs: number): void {
-    if (!this.#open.delete(requestId)) return
-    this.#ends.set(requestId, this.#change(atUs))
+    const call = this.#open.get(requestId)
+    if (call === undefined) return
+    this.#open.delete(requestId)
+    this.#change(atUs)
+    call.endUs = this.#lastUs
   }
 
   get running(): { requestId: string; atUs: number }[] {
-    return [...this.#open].map(([requestId, atUs]) => ({ requestId, atUs }))
+    return [...this.#open.values()].map(({ requestId, beganUs }) => ({ requestId, atUs: beganUs }))
   }
 
   get isServing(): boolean {
@@ -64,11 +72,11 @@ export class InstanceCalls {
     const fromUs = firstUs - HANDOVER_US
     const during = this.#soleWithin(fromUs, lastUs)
     if (during === SEVERAL) return undefined
-    if (during !== undefined) return this.#attribution(during)
+    if (during !== undefined) return { requestId: during.requestId, endUs: during.endUs }
     const ended = this.#changes[this.#indexAt(firstUs)]
-    if (ended === undefined || ended.open > 0 || firstUs - ended.atUs > LATE_US) return undefined
+    if (ended === undefined || ended.open !== 'none' || firstUs - ended.atUs > LATE_US) return undefined
     const before = this.#soleWithin(ended.atUs - HANDOVER_US, lastUs)
-    return before === undefined || before === SEVERAL ? undefined : this.#attribution(before)
+    return before === undefined || before === SEVERAL ? undefined : { requestId: before.requestId, endUs: before.endUs }
   }
 
   /** Lines stamped before `atUs` have all been seen. */
@@ -77,30 +85,34 @@ export class InstanceCalls {
     if (first > 0) this.#drop(first)
   }
 
-  #attribution(requestId: string): Attribution {
-    return { requestId, endUs: this.#open.has(requestId) ? undefined : this.#ends.get(requestId) }
-  }
-
   /** The only call open at any moment from `fromUs` to `toUs`. */
-  #soleWithin(fromUs: number, toUs: number): string | typeof SEVERAL | undefined {
+  #soleWithin(fromUs: number, toUs: number): Call | typeof SEVERAL | undefined {
     if (fromUs < this.#knownFromUs) return SEVERAL
-    let sole: string | undefined
+    let sole: Call | undefined
     for (let i = Math.max(0, this.#indexAt(fromUs)); i < this.#changes.length; i += 1) {
       const change = this.#changes[i]
       if (change === undefined || change.atUs > toUs) break
-      if (change.open === 0) continue
+      if (change.open === 'none') continue
       if (change.sole === null || (sole !== undefined && sole !== change.sole)) return SEVERAL
       sole = change.sole
     }
     return sole
   }
 
-  #change(atUs: number): number {
-    const at = Math.max(atUs, this.#changes.at(-1)?.atUs ?? 0) // a clock set back must not undo the order
-    const [only] = this.#open.keys()
-    this.#changes.push({ atUs: at, open: this.#open.size, sole: this.#open.size === 1 ? (only ?? null) : null })
+  #change(atUs: number): void {
+    if (atUs > this.#lastUs) this.#lastUs = atUs // a clock set back must not undo the order
+    if (this.#open.size > 1) {
+      // On a busy instance this is all there is to do: no line belongs to one of several calls, whichever they are.
+      if (this.#changes.at(-1)?.open !== 'several') this.#push({ atUs: this.#lastUs, open: 'several', sole: null })
+      return
+    }
+    const [sole = null] = this.#open.values()
+    this.#push({ atUs: this.#lastUs, open: sole === null ? 'none' : 'one', sole })
+  }
+
+  #push(change: Change): void {
+    this.#changes.push(change)
     if (this.#changes.length > MAX_CHANGES) this.#drop(MAX_CHANGES / 2)
-    return at
   }
 
   /** Index of the last change at or before `atUs`; -1 when there is none. */
@@ -118,6 +130,5 @@ export class InstanceCalls {
   #drop(count: number): void {
     this.#changes = this.#changes.slice(count)
     this.#knownFromUs = this.#changes[0]?.atUs ?? 0
-    for (const [requestId, endUs] of this.#ends) if (endUs < this.#knownFromUs) this.#ends.delete(requestId)
   }
 }

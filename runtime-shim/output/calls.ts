@@ -23,12 +23,12 @@ export class CallSpans {
   readonly #instances = new Map<string, { owner: FunctionName; calls: InstanceCalls }>()
   readonly #listeners = new Set<(event: CallEvent) => void>()
 
-  begin(instance: string, requestId: string): void {
-    this.#tell('begin', instance, requestId)
+  begin(instance: string, requestId: string, sinceMs?: number): void {
+    this.#tell('begin', instance, requestId, sinceMs === undefined ? nowUs() : sinceMs * 1_000)
   }
 
   end(instance: string, requestId: string): void {
-    this.#tell('end', instance, requestId)
+    this.#tell('end', instance, requestId, nowUs())
   }
 
   /** Calls of a function that are being served. */
@@ -61,10 +61,9 @@ export class CallSpans {
     return () => this.#listeners.delete(listener)
   }
 
-  #tell(kind: 'begin' | 'end', instance: string, requestId: string): void {
+  #tell(kind: 'begin' | 'end', instance: string, requestId: string, atUs: number): void {
     const known = this.#instances.get(instance)
     if (known === undefined) return
-    const atUs = nowUs()
     known.calls[kind](requestId, atUs)
     for (const listener of this.#listeners) listener({ kind, instance, owner: known.owner, requestId, atUs })
   }

@@ -56,9 +56,9 @@ export class Output {
     return this.#collector.attach(instance, owner, source)
   }
 
-  /** Before the first byte is sent. */
-  callBegan(instance: string, requestId: string): void {
-    this.#calls.begin(instance, requestId)
+  /** Before the first byte is sent. `sinceMs`: when a call began that an earlier process has seen begin. */
+  callBegan(instance: string, requestId: string, sinceMs?: number): void {
+    this.#calls.begin(instance, requestId, sinceMs)
   }
 
   /** When the answer is complete or given up. */

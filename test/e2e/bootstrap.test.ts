@@ -1,5 +1,15 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
@@ -31,6 +41,24 @@ async function cloneUnderClosedHome(): Promise<string> {
 }
 
 describe('npm start', () => {
+  it('does not wait for an installation that was killed before it said who it was', async () => {
+    const clone = join(directory, 'killed')
+    const programs = join(clone, 'programs')
+    mkdirSync(join(clone, '.bootstrap-lock'), { recursive: true })
+    mkdirSync(programs)
+    utimesSync(join(clone, '.bootstrap-lock'), 1, 1)
+    cpSync(join(PROJECT, 'bootstrap.mjs'), join(clone, 'bootstrap.mjs'))
+    writeFileSync(join(clone, 'package-lock.json'), '{}')
+    writeFileSync(join(programs, 'npm'), '#!/bin/sh\necho "npm was asked" >&2\nexit 1\n', { mode: 0o755 })
+    const { stderr } = await execa(SYSTEM_NODE, ['bootstrap.mjs'], {
+      cwd: clone,
+      env: { PATH: `${programs}:${process.env['PATH']}` },
+      reject: false,
+      timeout: 10_000,
+    })
+    expect(stderr).toContain('npm was asked')
+  })
+
   it('works in a clone under a home that only root may enter, begun by the Node of the system', async () => {
     const clone = await cloneUnderClosedHome()
     // `bootstrap.mjs` takes the packages for installed when they are those of this lock file.

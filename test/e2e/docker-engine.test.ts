@@ -1,9 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { requireDocker, startTestDockerd, type TestDockerd } from '../helpers/dockerd.ts'
 import { Platform } from '../helpers/platform.ts'
+import { secretsUnder } from '../helpers/secret-search.ts'
 
 const canRun = await requireDocker()
 
@@ -44,6 +45,43 @@ describe.skipIf(!canRun)('the platform on a Docker Engine', () => {
     expect(first.coldStart?.phases).toMatchObject({ credential: expect.any(Number), pull: expect.any(Number) })
     const { stdout } = await platform.run('logs', 'spoken', '--request-id', first.requestId, '-o', 'json')
     expect(stdout).toContain('said aloud')
+    expect(await platform.cli('why', first.requestId)).toMatchObject({
+      credential: { repository: 'default/spoken', provider: 'local', endReason: 'download ended', starts: [{}] },
+    })
+  })
+
+  it('gives up a pull at once when its credential is ended by command, which the Engine alone would not', async () => {
+    const unseen = mkdtempSync(join(tmpdir(), 'slipway-source-'))
+    writeFileSync(join(unseen, 'index.js'), `exports.main_handler = async () => '${unseen}'`)
+    await platform.cli('deploy', unseen, '--name', 'unseen')
+    rmSync(unseen, { recursive: true, force: true })
+    const registry = platform.state()?.registry?.pid ?? 0
+    const inForce = async () =>
+      (
+        await platform.cli<{ credentials: { id: string; endedAtMs: number | null }[] }>(
+          'registry',
+          'credentials',
+          'list',
+        )
+      ).credentials.filter(({ endedAtMs }) => endedAtMs === null)
+    process.kill(registry, 'SIGSTOP')
+    try {
+      const calling = platform.invoke('unseen', {})
+      await expect.poll(inForce, { timeout: 10_000 }).toHaveLength(1)
+      const [credential] = await inForce()
+      const endedMs = performance.now()
+      await platform.cli('registry', 'credentials', 'end', credential?.id ?? '')
+      expect((await calling).body).toMatchObject({ statusCode: 444 })
+      expect(performance.now() - endedMs).toBeLessThan(5_000)
+    } finally {
+      process.kill(registry, 'SIGCONT')
+    }
+    expect((await platform.invoke('unseen', {})).body['statusCode']).toBe(200)
+  })
+
+  it('leaves no credential in the files of the Engine', () => {
+    // The machine's own Engine has files of others.
+    if (dockerd.daemon !== undefined) expect(secretsUnder(dirname(dockerd.socketPath))).toEqual([])
   })
 
   it('keeps the instance when supervisor and server are killed', async () => {

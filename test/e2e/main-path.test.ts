@@ -17,7 +17,7 @@ interface Invocation {
 let platform: Platform
 const directories: string[] = []
 beforeAll(async () => {
-  platform = await Platform.start()
+  platform = await Platform.start('runc', { cold: true })
 })
 afterAll(async () => {
   for (const directory of directories) rmSync(directory, { recursive: true, force: true })

@@ -48,8 +48,11 @@ describe('the processes', () => {
     expect(seenBy('server', `ls -A ${platform.dataDirectory}`)).toBe('')
     expect(seenBy('server', 'ls -A /run')).toBe('')
     const view = readlinkSync(`/proc/${pids['server']}/cwd`)
-    expect(seenBy('server', `ls ${view}`).split('\n').filter(Boolean)).toEqual(['code', 'run', 'server'])
-    expect(() => seenBy('server', `touch ${view}/code/package.json`)).toThrow('Read-only file system')
+    expect(seenBy('server', `ls ${view}`).split('\n').filter(Boolean)).toEqual([
+      ...['code', 'run', 'server', 'stripped'],
+    ])
+    for (const code of ['code', 'stripped'])
+      expect(() => seenBy('server', `touch ${view}/${code}/package.json`)).toThrow('Read-only file system')
     expect(seenBy('server', `ls ${view}/code`)).toContain('package.json')
   })
 

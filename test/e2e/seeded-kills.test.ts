@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { dataPaths } from '../../common/index.ts'
+import { dataPaths, isAlive, type ProcessIdentity } from '../../common/index.ts'
+import { Api } from '../helpers/api.ts'
+import { buildInProcess } from '../helpers/builds.ts'
 import { Platform } from '../helpers/platform.ts'
 
 const SEED = Number(process.env['SLIPWAY_SEED'] ?? 20_261_121)
@@ -11,20 +13,22 @@ const POINTS = Number(process.env['SLIPWAY_KILL_POINTS'] ?? 50)
 const WAITING_SANDBOXES = 2
 
 let platform: Platform
+let api: Api
 let directory: string
 beforeAll(async () => {
   platform = await Platform.start()
+  api = new Api(platform)
   directory = mkdtempSync(join(tmpdir(), 'slipway-source-'))
-  write('one')
-  for (const name of ['keeper', 'short', 'changing'])
-    await platform.cli('deploy', directory, '--name', name, '--timeout', '20')
+  const image = await build('one')
+  for (const name of ['keeper', 'short', 'changing']) await api.deploy(name, image, { timeout: 20 })
 })
 afterAll(async () => {
   rmSync(directory, { recursive: true, force: true })
   await platform?.stop()
 })
 
-function write(text: string): void {
+/** An image that no machine has yet. */
+async function build(text: string): Promise<string> {
   writeFileSync(
     join(directory, 'index.js'),
     `let calls = 0
@@ -34,6 +38,7 @@ function write(text: string): void {
        return { text: '${text}', calls }
      }`,
   )
+  return (await buildInProcess(platform, directory, 'seeded')).image
 }
 
 /** mulberry32: a small generator, so that a failing run can be repeated by its seed. */
@@ -49,25 +54,78 @@ function random(seed: number): () => number {
 
 type Role = 'supervisor' | 'server' | 'worker'
 
-async function pidOf(role: Role): Promise<number | undefined> {
-  if (role !== 'worker') return platform.state()?.[role]?.pid
-  const { processes } = await platform.cli<{ processes: { role: string; pid: number }[] }>('status')
-  return processes.find((process) => process.role === 'worker')?.pid
+interface Point {
+  role: Role
+  /** Strikes after a call was answered since the kill before; else at once, in what comes back. */
+  answering: boolean
+  /** How long its process has lived, or the worker has had work, when it is killed. */
+  afterMs: number
+}
+
+function planned(next: () => number): Point {
+  const role = (['supervisor', 'server', 'worker'] as const)[Math.floor(next() * 3)] ?? 'server'
+  return { role, answering: next() < 0.5, afterMs: next() * (role === 'worker' ? 400 : 600) }
+}
+
+/** The process of this role, once there is one. */
+async function victim(role: Role): Promise<number> {
+  for (const untilMs = Date.now() + 20_000; Date.now() < untilMs; await sleep(20)) {
+    const pid = role === 'worker' ? workerOf(platform.dataDirectory) : livingPid(role)
+    if (pid !== undefined) return pid
+  }
+  throw new Error(`there is no ${role}: ${platform.logs()}`)
+}
+
+function livingPid(role: 'supervisor' | 'server'): number | undefined {
+  const found = platform.state()?.[role] as ProcessIdentity | null | undefined
+  return found != null && isAlive(found) ? found.pid : undefined
+}
+
+/** The content worker of a data directory. */
+function workerOf(dataDirectory: string): number | undefined {
+  const pids = readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name))
+  return pids.map(Number).find((pid) => {
+    try {
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+      return command.includes('worker-main.ts') && command.includes(dataDirectory)
+    } catch {
+      return false
+    }
+  })
+}
+
+/** Has an image pulled that is not local, whatever is killed meanwhile. */
+async function deployed(image: string): Promise<void> {
+  for (const untilMs = Date.now() + 20_000; Date.now() < untilMs; await sleep(50)) {
+    try {
+      await api.deploy('changing', image)
+      await platform.invoke('changing', {}, AbortSignal.timeout(5_000))
+      return
+    } catch {
+      // What answered was killed.
+    }
+  }
+}
+
+interface Tally {
+  calls: number
+  stops: number
 }
 
 /** Starts, calls and stops without end; what fails by a kill is expected, what is refused for ever is not. */
-function activity(next: () => number, going: () => boolean): Promise<void>[] {
+function activity(next: () => number, going: () => boolean, tally: Tally): Promise<void>[] {
   const callers = Array.from({ length: 4 }, async () => {
     while (going()) {
-      await platform
-        .invoke('short', { waitMs: Math.floor(next() * 200) }, AbortSignal.timeout(30_000))
-        .catch(() => undefined)
+      const event = { waitMs: Math.floor(next() * 200) }
+      const answer = await platform.invoke('short', event, AbortSignal.timeout(30_000)).catch(() => undefined)
+      if (answer?.status === 200) tally.calls += 1
     }
   })
   const stopper = async (): Promise<void> => {
     while (going()) {
       await sleep(300 + next() * 700)
-      await platform.run('instances', 'stop', 'short').catch(() => undefined)
+      const stopped = await api.stop('short').catch(() => undefined)
+      tally.stops += stopped?.stopped ?? 0
     }
   }
   return [...callers, stopper()]
@@ -76,26 +134,24 @@ function activity(next: () => number, going: () => boolean): Promise<void>[] {
 describe('kill -9 at seeded points', () => {
   it(`leaves nothing that belongs to nobody and loses no running instance (seed ${SEED}, ${POINTS} points)`, async () => {
     const before = await platform.invoke('keeper', {})
-    const keeper = (await platform.cli<{ instances: { id: string }[] }>('instances', 'list', 'keeper')).instances[0]?.id
     const next = random(SEED)
+    const plan = Array.from({ length: POINTS }, () => planned(next))
+    const images: string[] = []
+    for (const { role } of plan) if (role === 'worker') images.push(await build(`content ${images.length}`))
     let isGoing = true
-    const running = activity(next, () => isGoing)
-    for (let point = 0; point < POINTS; point += 1) {
-      await sleep(next() * 600)
-      const role = (['supervisor', 'server', 'worker'] as const)[Math.floor(next() * 3)] ?? 'server'
-      if (role === 'worker') {
-        write(`content ${point}`)
-        void platform
-          .cli('deploy', directory, '--name', 'changing')
-          .then(() => platform.invoke('changing', {}))
-          .catch(() => undefined)
-        await sleep(next() * 1_500)
-      }
-      const pid = await pidOf(role).catch(() => undefined)
-      if (pid !== undefined) kill(pid)
+    const tally: Tally = { calls: 0, stops: 0 }
+    const running = activity(next, () => isGoing, tally)
+    for (const { role, answering, afterMs } of plan) {
+      const before = tally.calls
+      if (answering) await expect.poll(() => tally.calls, { timeout: 30_000, interval: 20 }).toBeGreaterThan(before)
+      if (role === 'worker') void deployed(images.pop() ?? '')
+      const pid = await victim(role)
+      await sleep(afterMs)
+      kill(pid)
     }
     isGoing = false
     await Promise.all(running)
+    expect(tally.stops).toBeGreaterThan(0)
     await expect.poll(() => platform.isHealthy(), { timeout: 20_000 }).toBe(true)
 
     const after = await platform.invoke('keeper', {})
@@ -103,9 +159,8 @@ describe('kill -9 at seeded points', () => {
     expect(count(after)).toBe(count(before) + 1)
     expect((await platform.invoke('short', {})).body).toMatchObject({ statusCode: 200 })
 
-    for (const name of ['short', 'changing', 'keeper']) await platform.run('delete', name)
+    for (const name of ['short', 'changing', 'keeper']) await api.remove(name)
     await expect.poll(() => platform.instanceDirectories(), { timeout: 40_000, interval: 500 }).toEqual([])
-    expect(keeper).toBeDefined()
     await expect.poll(() => traces(), { timeout: 20_000, interval: 500 }).toEqual([])
   }, 400_000)
 })
@@ -139,7 +194,11 @@ function traces(): string[] {
       .filter((entry) => entry.isDirectory() && /^[0-9a-f]{16}$/.test(entry.name) && foreign(entry.name))
       .map((entry) => join(own, entry.name))
   })
-  const monitors = platform.leftovers().filter((line) => line.startsWith('process') && line.includes('conmon'))
+  // A sandbox that waits has its monitor already.
+  const monitors = platform
+    .leftovers()
+    .filter((line) => line.startsWith('process') && line.includes('conmon'))
+    .filter((line) => foreign(/ -c ([0-9a-f]{16}) /.exec(line)?.[1] ?? ''))
   const extra = waiting.size > WAITING_SANDBOXES ? [`${waiting.size} instance directories`] : []
   return [...mounts, ...groups, ...monitors, ...extra]
 }

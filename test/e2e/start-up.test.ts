@@ -1,4 +1,4 @@
-import { chownSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -89,6 +89,19 @@ describe('slipway up refuses, in one sentence and leaving nothing,', () => {
     expect(place.leftovers()).toEqual([])
   })
 
+  it('a server that cannot start, with its last words', async () => {
+    const place = await newPlace()
+    const database = join(place.dataDirectory, 'server/slipway.db')
+    mkdirSync(database, { recursive: true })
+    const up = place.up()
+    expect(await refusal(up)).toMatch(
+      /the server ended 5 times before it answered; its last words: [^]*\[server-unusable\]/,
+    )
+    expect(up.stderr).toContain('log/server.log')
+    rmSync(database, { recursive: true })
+    expect(place.leftovers()).toEqual([])
+  })
+
   it('without root, naming everything that is missing and what works instead', async () => {
     const place = await newPlace()
     chownSync(place.dataDirectory, STRANGER, STRANGER)
@@ -116,7 +129,7 @@ describe('slipway up refuses, in one sentence and leaving nothing,', () => {
 
 describe('slipway up', () => {
   it('runs once on a data directory, and side by side on two', async () => {
-    const [one, two] = [await newPlace(), await newPlace()]
+    const [one, two] = [(await newPlace()).seed(), (await newPlace()).seed()]
     const first = one.up()
     await Promise.all([first.ready(), two.up().ready()])
     const second = one.up()
@@ -134,7 +147,7 @@ describe('slipway up', () => {
   })
 
   it('goes on without its parent; the next one takes over, another port is refused, and down ends all', async () => {
-    const place = await newPlace()
+    const place = (await newPlace()).seed()
     const first = await place.up().ready()
     const before = place.state()
     first.child.kill('SIGKILL')
@@ -156,7 +169,7 @@ describe('slipway up', () => {
   })
 
   it('asked to keep instances ends alone; down ends what it left, and what a killed platform left', async () => {
-    const place = await newPlace()
+    const place = (await newPlace()).seed()
     const up = await place.up({ environment: { SLIPWAY_KEEP_INSTANCES: '1' } }).ready()
     await deployOne(place)
     up.child.kill('SIGTERM')
@@ -171,7 +184,7 @@ describe('slipway up', () => {
   })
 
   it('interrupted at any moment of its start leaves nothing', async () => {
-    const place = await newPlace()
+    const place = (await newPlace()).seed()
     for (const ms of [100, 300, 500, 700, 900, 1_200, 1_600]) {
       const up = place.up()
       await sleep(ms)
@@ -183,7 +196,7 @@ describe('slipway up', () => {
   })
 
   it('killed with all it started, at any moment of its start, is followed by one that works', async () => {
-    const place = await newPlace()
+    const place = (await newPlace()).seed()
     for (const ms of [200, 500, 700, 900, 1_200, 1_600]) {
       const up = place.up()
       await sleep(ms)

@@ -80,8 +80,12 @@ describe('an answer of a web function', () => {
     expect(bodyOf(answer)).toBe('4\r\nbody\r\n0\r\nX-Sum: 42\r\n\r\n')
   })
 
-  it('after early hints is the final one: they are dropped, not taken for the answer', async () => {
-    expect(await raw('GET /hints HTTP/1.1')).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nok$/)
+  it('after early hints is the final one: they go before it, but not to HTTP/1.0', async () => {
+    const hints = 'HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n'
+    const answer = await raw('GET /hints HTTP/1.1')
+    expect(answer.slice(0, hints.length)).toBe(hints)
+    expect(answer.slice(hints.length)).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nok$/)
+    expect(await raw('GET /hints HTTP/1.0')).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nok$/)
   })
 
   it('that is cut within its chunks reaches the caller without the last one', async () => {
@@ -210,6 +214,7 @@ describe('a WebSocket of a web function', () => {
   let idle: { beganMs: number; closed: Promise<CloseEvent> }
   beforeAll(async () => {
     await api.deploy('idle', IMAGE, { type: 'web', timeout: 30 })
+    await api.deploy('soon', IMAGE, { type: 'web', timeout: 30, websocket: { idleTimeout: 1 } })
     const socket = await open('/idle', 'idle')
     idle = { beganMs: Date.now(), closed: heard(socket, 'close') }
   })
@@ -344,6 +349,34 @@ describe('a WebSocket of a web function', () => {
     await expect.poll(() => lastNumber('idle'), SOON).toBe(455)
   })
 
+  it('is closed as soon as the function says in websocket.idleTimeout, and not while pings pass', async () => {
+    const { socket, received } = await openRaw('/pinged', 'soon')
+    const beganMs = Date.now()
+    // RFC 6455 5.5.2: a ping with a mask of zeros; 5.5.3: answered by a pong with the same bytes.
+    const pings = setInterval(() => socket.write(Buffer.from([0x89, 0x82, 0, 0, 0, 0, 0x68, 0x69])), 400)
+    await sleep(2_000)
+    clearInterval(pings)
+    expect(received().slice(0, 8)).toBe('\x8a\x02hi\x8a\x02hi')
+    await expect.poll(() => socket.readableEnded || socket.destroyed, SOON).toBe(true)
+    expect(Date.now() - beganMs).toBeGreaterThan(2_500)
+    await expect
+      .poll(() => lastRecord('soon'), SOON)
+      .toMatchObject({ statusCode: 455, errorMessage: expect.stringContaining('1 s') })
+  })
+
+  it('may be one of a thousand at once, each with messages and a close of its own', async () => {
+    await api.deploy('many', IMAGE, { type: 'web', timeout: 60, concurrency: 100, maxInstances: 10 })
+    const sockets: WebSocket[] = []
+    while (sockets.length < 1_000)
+      sockets.push(...(await Promise.all(Array.from({ length: 100 }, () => open('/one', 'many')))))
+    const answers = await Promise.all(sockets.map((socket, n) => answerTo(socket, `message ${n}`)))
+    expect(answers).toEqual(sockets.map((_, n) => `message ${n}`))
+    const closed = sockets.map((socket) => heard(socket, 'close'))
+    for (const socket of sockets) socket.close(1000)
+    const codes = (await Promise.all(closed)).map(({ code }) => code)
+    expect(new Set(codes)).toEqual(new Set([1000]))
+  }, 60_000)
+
   const handshake = (path: string, name = 'sockets'): string =>
     head(
       `GET ${path} HTTP/1.1`,
@@ -354,10 +387,13 @@ describe('a WebSocket of a web function', () => {
       `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
     )
 
-  async function openRaw(path: string): Promise<{ socket: Socket; answer: string; received: () => string }> {
+  async function openRaw(
+    path: string,
+    name = 'sockets',
+  ): Promise<{ socket: Socket; answer: string; received: () => string }> {
     const socket = connect({ port: platform.port, host: '127.0.0.1', allowHalfOpen: true })
     const all = collect(socket)
-    socket.write(handshake(path))
+    socket.write(handshake(path, name))
     await expect.poll(all, SOON).toMatch(/^HTTP\/1\.1 101 [^]*\r\n\r\n/)
     const answer = all()
     const headBytes = answer.indexOf('\r\n\r\n') + 4

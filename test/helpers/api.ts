@@ -1,11 +1,15 @@
+import type { InvocationRecord } from '../../api/index.ts'
 import type { Platform } from './platform.ts'
 
 export interface CallAnswer {
   status: number
+  /** `X-Slipway-Status`. */
+  header: string | null
   requestId: string
   statusCode: number
   result: unknown
   durationMs: number
+  logTail?: string
   coldStart: { totalMs: number; phases: Record<string, number> } | null
 }
 
@@ -32,11 +36,22 @@ export class Api {
     this.#platform = platform
   }
 
-  request(method: string, path: string, body?: string, headers: Record<string, string> = {}): Promise<Response> {
+  request(
+    method: string,
+    path: string,
+    body?: string,
+    headers: Record<string, string> = {},
+    signal: AbortSignal | null = null,
+  ): Promise<Response> {
     const { url, token } = this.#platform
     return fetch(`${url}${path}`, {
       method,
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...headers },
+      signal,
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
       ...(body === undefined ? {} : { body }),
     })
   }
@@ -56,27 +71,55 @@ export class Api {
     })
   }
 
+  /** Ends all instances of a function. */
+  stop(name: string): Promise<{ stopped: number }> {
+    return this.#json('DELETE', `/v1/namespaces/default/functions/${name}/instances`)
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#json('DELETE', `/v1/namespaces/default/functions/${name}`)
+  }
+
   async call(name: string, event: unknown): Promise<CallAnswer> {
     return this.callRaw(name, JSON.stringify(event))
   }
 
-  async callRaw(name: string, body: string, headers: Record<string, string> = {}): Promise<CallAnswer> {
-    const path = `/v1/namespaces/default/functions/${name}/invocations`
-    const response = await this.request('POST', path, body, headers)
-    return { ...((await response.json()) as Omit<CallAnswer, 'status'>), status: response.status }
+  /** `name` may have a query behind it. */
+  async callRaw(
+    name: string,
+    body: string,
+    headers: Record<string, string> = {},
+    { namespace = 'default', signal = null }: { namespace?: string; signal?: AbortSignal | null } = {},
+  ): Promise<CallAnswer> {
+    const [only = '', query] = name.split('?', 2)
+    const path = `/v1/namespaces/${namespace}/functions/${only}/invocations${query === undefined ? '' : `?${query}`}`
+    const response = await this.request('POST', path, body, headers, signal)
+    const answer = (await response.json()) as Omit<CallAnswer, 'status' | 'header'>
+    return { ...answer, status: response.status, header: response.headers.get('x-slipway-status') }
   }
 
-  async instances(name: string): Promise<InstanceRow[]> {
+  async instances(name: string, namespace = 'default'): Promise<InstanceRow[]> {
     const { instances } = await this.#json<{ instances: InstanceRow[] }>(
       'GET',
-      `/v1/namespaces/default/functions/${name}/instances`,
+      `/v1/namespaces/${namespace}/functions/${name}/instances`,
     )
     return instances
   }
 
+  put(path: string, body: unknown): Promise<unknown> {
+    return this.#json('PUT', path, body)
+  }
+
+  /** Records of the function's calls, newest first. */
+  async records(name: string): Promise<InvocationRecord[]> {
+    const path = `/v1/namespaces/default/functions/${name}/invocations`
+    return (await this.#json<{ invocations: InvocationRecord[] }>('GET', path)).invocations
+  }
+
   /** What the function's log has, lines of the platform included. */
-  async log(name: string): Promise<string[]> {
-    const response = await this.request('GET', `/v1/namespaces/default/functions/${name}/logs`)
+  async log(name: string, requestId?: string): Promise<string[]> {
+    const query = requestId === undefined ? '' : `?requestId=${requestId}`
+    const response = await this.request('GET', `/v1/namespaces/default/functions/${name}/logs${query}`)
     const lines = (await response.text()).trim().split('\n').filter(Boolean)
     return lines.map((line) => (JSON.parse(line) as { line: string }).line)
   }

@@ -10,6 +10,7 @@ import {
   type PullResult,
 } from '../../content/index.ts'
 import { type Digest, digestHex } from '../../oci/index.ts'
+import { COMPILED_CACHE } from './cache.ts'
 import { type BlobServer, type MadeImage, serveImages } from './made-image.ts'
 import { hashTree } from './tree-description.ts'
 
@@ -60,7 +61,8 @@ export class ContentHarness {
     this.server.add(image)
     const script = join(import.meta.dirname, 'content-child.ts')
     const args = [script, this.directory, this.server.address, image.digest]
-    return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const env = { ...process.env, NODE_COMPILE_CACHE: COMPILED_CACHE }
+    return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], env })
   }
 
   /** Names of the layers that are visible. */

@@ -14,6 +14,7 @@ import {
   openSqliteStore,
   type Store,
 } from '../../control-plane/index.ts'
+import { storedRegistries } from '../../control-plane/registries.ts'
 import type { Reference } from '../../oci/index.ts'
 import { ScriptedRuntime } from './scripted-runtime.ts'
 
@@ -75,6 +76,9 @@ export async function startControlPlane(directory?: string): Promise<RunningCont
     logger,
     logReader: { read: (query) => readLogs(query, logQueries) },
     registry: scriptedRegistry(),
+    registries: storedRegistries(store.documents, own, logger),
+    testCredential: () => ({ find: async () => ({ kind: 'anonymous' }), end: () => undefined }),
+    pulls: { end: async () => false },
     platformStatus: () => ({ ready: true, engine: 'scripted', processes: [{ role: 'server', pid: process.pid }] }),
     platformVersion: '0.0.0-test',
     adminTokenSha256: hash('sha256', TOKEN),
@@ -124,6 +128,12 @@ function scriptedRegistry(): ControlPlaneOptions['registry'] {
     host: '127.0.0.1:5000',
     token: (_request, response) => void response.end('{"token":"t"}'),
     issuePush: () => ({ username: 'push', password: 'secret', expiresAtMs: 1 }),
+    images: () => Promise.resolve([]),
+    collect: () => {
+      throw new Error('no registry to collect')
+    },
+    sharing: (work) => work(),
+    rotateKeys: () => ({ rotatedAtMs: 1, notAfterMs: 2 }),
     users: {
       list: () => [...users.values()],
       add: async (username, allow) => {

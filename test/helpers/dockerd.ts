@@ -4,7 +4,7 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmdirSync, 
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { identify, isAlive, type ProcessIdentity, unmount } from '../../common/index.ts'
+import { identify, isAlive, type ProcessIdentity, tryLockFile, unmount } from '../../common/index.ts'
 import { abandonedDirectories, ownedDirectory } from './owned-directory.ts'
 import { requireProgram } from './programs.ts'
 
@@ -12,6 +12,8 @@ const PREFIX = 'slipway-dockerd-'
 const DEFAULT_SOCKET = '/var/run/docker.sock'
 const CONTAINERD_PID = 'exec/containerd/containerd.pid'
 const READY_TIMEOUT_MS = 30_000
+/** Names the directory of the daemon that the files of a run share. */
+const SHARED = 'SLIPWAY_TEST_DOCKERD'
 
 /** A Docker Engine for tests. */
 export interface TestDockerd {
@@ -37,13 +39,17 @@ export async function requireDocker(): Promise<boolean> {
   return false
 }
 
-/** The machine's own Engine where one answers, else a daemon with directories of its own that changes no network (bridge and iptables off). */
-export async function startTestDockerd(options: { own?: boolean } = {}): Promise<TestDockerd> {
-  if (options.own !== true && (await answers(DEFAULT_SOCKET))) {
-    return { socketPath: DEFAULT_SOCKET, daemon: undefined, close: async () => undefined }
+/**
+ * The machine's own Engine where one answers, else the one that the files of a run share, else a daemon with directories of its own that changes no network
+ * (bridge and iptables off). With `netns` it runs in that network namespace, with the bridge and the published ports that users have.
+ */
+export async function startTestDockerd(options: { own?: boolean; netns?: string } = {}): Promise<TestDockerd> {
+  if (options.own !== true && options.netns === undefined) {
+    const socketPath = (await answers(DEFAULT_SOCKET)) ? DEFAULT_SOCKET : await sharedSocket()
+    if (socketPath !== undefined) return { socketPath, daemon: undefined, close: async () => undefined }
   }
   for (const home of abandonedDirectories(PREFIX)) await new OwnDaemon(home).close()
-  const daemon = new OwnDaemon(ownedDirectory(PREFIX))
+  const daemon = new OwnDaemon(ownedDirectory(PREFIX), options.netns)
   try {
     await daemon.start()
   } catch (thrown) {
@@ -53,22 +59,52 @@ export async function startTestDockerd(options: { own?: boolean } = {}): Promise
   return { socketPath: daemon.socketPath, daemon, close: () => daemon.close() }
 }
 
+/**
+ * From now on the files of this run share a daemon, which the first one that asks for it starts: coming up takes seconds, and layers that one file pulled the
+ * next one has. Answers what ends it.
+ */
+export function shareDockerd(): () => Promise<void> {
+  const home = ownedDirectory(PREFIX)
+  process.env[SHARED] = home
+  return () => new OwnDaemon(home).close()
+}
+
+/** The socket of the run's shared daemon, started if it is not; undefined outside of a run. */
+async function sharedSocket(): Promise<string | undefined> {
+  const home = process.env[SHARED]
+  if (home === undefined) return undefined
+  const daemon = new OwnDaemon(home)
+  const lock = openSync(join(home, 'lock'), 'a')
+  try {
+    while (!tryLockFile(lock)) await sleep(50)
+    if (!(await answers(daemon.socketPath))) await daemon.start()
+    return daemon.socketPath
+  } finally {
+    closeSync(lock)
+  }
+}
+
 class OwnDaemon implements TestDaemon {
   readonly socketPath: string
   readonly #home: string
+  readonly #netns: string | undefined
   #process: ProcessIdentity | undefined
 
-  constructor(home: string) {
+  constructor(home: string, netns?: string) {
     this.#home = home
+    this.#netns = netns
     this.socketPath = join(home, 'docker.sock')
   }
 
   async start(): Promise<void> {
     const log = openSync(join(this.#home, 'log'), 'a')
-    const network = ['--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false']
+    const unchanged = ['--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false']
+    const network = this.#netns === undefined ? unchanged : []
+    const inside = this.#netns === undefined ? [] : ['nsenter', `--net=${this.#netns}`]
     const places = ['--data-root', join(this.#home, 'data'), '--exec-root', join(this.#home, 'exec')]
     const own = ['--pidfile', join(this.#home, 'pid'), '--host', `unix://${this.socketPath}`]
-    const child = spawn('dockerd', [...places, ...own, '--storage-driver', 'overlay2', ...network], {
+    const command = [...inside, 'dockerd', ...places, ...own, '--storage-driver', 'overlay2', ...network]
+    const child = spawn(command[0] ?? '', command.slice(1), {
       stdio: ['ignore', log, log],
     })
     closeSync(log)

@@ -6,11 +6,11 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
+import { CACHE, COMPILED_CACHE, seedCode, seedContent } from './cache.ts'
 import { leftoversOf } from './leftovers.ts'
+import { secretsFound } from './secret-search.ts'
 
 export const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '../..')
-/** Base images are the same for all tests: they are made once and kept. */
-export const CACHE = join(tmpdir(), 'slipway-test-cache')
 const START_MS = 120_000
 
 export interface StateView {
@@ -25,8 +25,12 @@ export interface PlatformOptions {
   engine: string
   /** Sandboxes kept waiting; absent: as many as `slipway up` keeps by itself. */
   sandboxes?: number
+  /** Its content store begins empty; absent: it begins with the base image's layers. */
+  cold?: boolean
   /** Default debug. */
   logLevel?: string
+  /** More options of `slipway up`. */
+  upOptions?: readonly string[]
   /** More variables for its processes. */
   environment?: Record<string, string>
 }
@@ -37,6 +41,8 @@ export class Platform {
   readonly port: number
   readonly registryPort: number
   readonly #options: PlatformOptions
+  /** Answers of failed calls and what commands said beside their result: no secret may be in them. */
+  readonly #said: string[] = []
   #up: ChildProcess | undefined
   stderr = ''
 
@@ -49,6 +55,8 @@ export class Platform {
 
   static async start(engine = 'runc', options: Omit<PlatformOptions, 'engine'> = {}): Promise<Platform> {
     const dataDirectory = mkdtempSync(join(tmpdir(), 'slipway-e2e-'))
+    seedCode(dataDirectory)
+    if (engine === 'runc' && options.cold !== true) seedContent(dataDirectory)
     const platform = new Platform(dataDirectory, await freePort(), await freePort(), { ...options, engine })
     await platform.up()
     return platform
@@ -65,9 +73,9 @@ export class Platform {
   /** Starts the parent and waits until the platform answers calls. */
   async up(): Promise<void> {
     const ports = ['--port', String(this.port), '--registry-port', String(this.registryPort)]
-    const { engine, sandboxes } = this.#options
+    const { engine, sandboxes, upOptions = [] } = this.#options
     const waiting = sandboxes === undefined ? [] : ['--sandboxes', String(sandboxes)]
-    const args = [join(PROJECT, 'cli/main.ts'), 'up', ...ports, '--engine', engine, ...waiting]
+    const args = [join(PROJECT, 'cli/main.ts'), 'up', ...ports, '--engine', engine, ...waiting, ...upOptions]
     const child = spawn(process.execPath, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: this.environment,
@@ -103,6 +111,7 @@ export class Platform {
       HOME: '/root',
       SLIPWAY_DATA: this.dataDirectory,
       SLIPWAY_CACHE: CACHE,
+      NODE_COMPILE_CACHE: COMPILED_CACHE,
       SLIPWAY_LOG_LEVEL: this.#options.logLevel ?? 'debug',
       ...this.#options.environment,
     }
@@ -125,6 +134,7 @@ export class Platform {
       reject: false,
       timeout: 120_000,
     })
+    this.#said.push(result.stderr)
     if (result.exitCode !== 0)
       throw new Error(`slipway ${args.join(' ')}: exit ${result.exitCode}\n${result.stderr}\n${result.stdout}`)
     return { stdout: result.stdout, stderr: result.stderr, exitCode: result.exitCode }
@@ -134,14 +144,17 @@ export class Platform {
     name: string,
     event: unknown,
     signal?: AbortSignal,
+    namespace = 'default',
   ): Promise<{ status: number; body: Record<string, unknown> }> {
-    const response = await fetch(`${this.url}/v1/namespaces/default/functions/${name}/invocations`, {
+    const response = await fetch(`${this.url}/v1/namespaces/${namespace}/functions/${name}/invocations`, {
       method: 'POST',
       headers: { authorization: `Bearer ${this.token}`, 'content-type': 'application/json' },
       body: JSON.stringify(event),
       ...(signal === undefined ? {} : { signal }),
     })
-    return { status: response.status, body: (await response.json()) as Record<string, unknown> }
+    const body = (await response.json()) as Record<string, unknown>
+    if (!response.ok) this.#said.push(JSON.stringify(body))
+    return { status: response.status, body }
   }
 
   instanceDirectories(): string[] {
@@ -159,8 +172,9 @@ export class Platform {
       .join('')
   }
 
-  /** Ends the platform as `slipway down` does and removes its data. Throws when anything of it is left. */
+  /** Ends the platform as `slipway down` does and removes its data. Throws when anything of it is left, or a secret was found anywhere. */
   async stop(): Promise<void> {
+    const secrets = secretsFound({ dataDirectory: this.dataDirectory, said: [...this.#said, this.stderr] })
     await this.run('down')
     const child = this.#up
     if (child !== undefined && child.exitCode === null && child.signalCode === null) {
@@ -169,6 +183,7 @@ export class Platform {
     const left = this.leftovers()
     rmSync(this.dataDirectory, { recursive: true, force: true })
     if (left.length > 0) throw new Error(`left behind:\n${left.join('\n')}`)
+    if (secrets.length > 0) throw new Error(`secrets found:\n${secrets.join('\n')}`)
   }
 
   /** What of it is still on this machine. */

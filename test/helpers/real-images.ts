@@ -10,16 +10,13 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import { run } from '../../common/index.ts'
 import { type Descriptor, type Digest, digestHex, digestOf, MEDIA, machinePlatform } from '../../oci/index.ts'
+import { CACHE } from './cache.ts'
 import { describeTree } from './tree-description.ts'
-
-/** Made once and kept between runs: making them takes a minute. */
-export const IMAGE_CACHE = join(tmpdir(), 'slipway-test-cache')
 
 export interface RealImage {
   name: string
@@ -59,7 +56,7 @@ function isUsed(path: string): boolean {
 
 /** The image `name`, from the cache or made. */
 export async function realImage(name: string, recipes: readonly LayerRecipe[]): Promise<RealImage> {
-  const layout = join(IMAGE_CACHE, `${name}-oci`)
+  const layout = join(CACHE, `${name}-oci`)
   if (!existsSync(join(layout, 'image.json'))) await makeLayout(layout, recipes)
   return {
     name,
@@ -123,9 +120,9 @@ function addJson(work: string, value: unknown, mediaType: string): Descriptor {
 
 /** What umoci makes of the image, from the cache or unpacked now: it takes half a minute for 600 MB. */
 export async function umociDescription(image: RealImage): Promise<string[]> {
-  const cached = join(IMAGE_CACHE, `umoci-${digestHex(image.digest)}.json`)
+  const cached = join(CACHE, `umoci-${digestHex(image.digest)}.json`)
   if (existsSync(cached)) return JSON.parse(readFileSync(cached, 'utf8')) as string[]
-  const bundle = join(IMAGE_CACHE, `umoci-${process.pid}`)
+  const bundle = join(CACHE, `umoci-${process.pid}`)
   try {
     await run('umoci', ['unpack', '--image', `${image.layout}:made`, bundle], { timeoutMs: 300_000 })
     const lines = describeTree(join(bundle, 'rootfs'), { skipDevices: true })

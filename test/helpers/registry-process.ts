@@ -17,10 +17,16 @@ export interface RegistryProcess {
  * Starts docker-registry with this configuration, which must listen on `127.0.0.1:0` and log with level `info`: it chooses its
  * port itself, so that no other program can take it in between. The kernel ends it with this process, also when that is killed.
  */
-export async function startRegistryProcess(configFile: string, config: string): Promise<RegistryProcess> {
+export async function startRegistryProcess(
+  configFile: string,
+  config: string,
+  program?: string,
+): Promise<RegistryProcess> {
   writeFileSync(configFile, config)
   const { file, args } = registryCommand(configFile)
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', file, ...args], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', program ?? file, ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
   const exited = once(child, 'exit')
   const log: string[] = []
   const host = await new Promise<string>((resolve, reject) => {
@@ -30,7 +36,7 @@ export async function startRegistryProcess(configFile: string, config: string): 
       const port = /listening on 127\.0\.0\.1:([0-9]+)/.exec(line)?.[1]
       if (port !== undefined) resolve(`127.0.0.1:${port}`)
     })
-    lines.once('close', () => reject(new Error(`docker-registry ended: ${log.slice(-5).join('\n')}`)))
+    lines.once('close', () => reject(new Error(`${program ?? file} ended: ${log.slice(-5).join('\n')}`)))
   })
   const stop = async (): Promise<void> => {
     child.kill('SIGKILL')

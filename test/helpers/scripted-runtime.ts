@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { InvocationResult, Version } from '../../api/index.ts'
 import type { UpgradingRuntime } from '../../control-plane/index.ts'
-import type { EventCall, InstanceView, WebCall } from '../../runtime-shim/invoke/runtime.ts'
+import type { EventCall, EventResult, InstanceView, WebCall } from '../../runtime-shim/invoke/runtime.ts'
 
 /**
  * A double of the runtime for tests of the control plane alone: events are echoed, web calls say what arrived.
@@ -21,13 +21,14 @@ export class ScriptedRuntime implements UpgradingRuntime {
   /** Awaited by each event call before it answers. */
   gate: Promise<void> = Promise.resolve()
 
-  async invokeEvent(_version: Version, call: EventCall): Promise<InvocationResult> {
+  async invokeEvent(_version: Version, call: EventCall): Promise<EventResult> {
     this.events.push(call)
+    const body = typeof call.body === 'function' ? await call.body() : call.body
     await this.gate
-    const result: InvocationResult = {
+    const { result, ...info }: InvocationResult = {
       requestId: call.requestId,
       statusCode: 200,
-      result: JSON.parse(call.body.toString()),
+      result: JSON.parse(body.toString()),
       durationMs: 1.5,
       memoryBytes: 1024,
       coldStart: null,
@@ -35,7 +36,17 @@ export class ScriptedRuntime implements UpgradingRuntime {
       ...this.nextResult,
     }
     this.nextResult = undefined
-    return result
+    return { info, resultJson: JSON.stringify(result) }
+  }
+
+  async acceptJob(): Promise<void> {}
+
+  async cancelJob(): Promise<undefined> {}
+
+  unfinishedJob(): undefined {}
+
+  unfinishedJobs(): [] {
+    return []
   }
 
   async forwardWeb(version: Version, request: IncomingMessage, response: ServerResponse, call: WebCall): Promise<void> {
@@ -69,6 +80,10 @@ export class ScriptedRuntime implements UpgradingRuntime {
     const before = this.instanceViews.length
     this.instanceViews = id === undefined ? [] : this.instanceViews.filter((view) => view.id !== id)
     return before - this.instanceViews.length
+  }
+
+  provisioned({ settings }: Version): { wanted: number; ready: number } {
+    return { wanted: settings.provisioned, ready: 0 }
   }
 
   counts(): Record<string, number> {

@@ -38,16 +38,26 @@ export interface TokenRegistry {
 const SERVICE = 'slipway-registry'
 const ISSUER = 'slipway'
 
-export async function startTokenRegistry(): Promise<TokenRegistry> {
+/** `temporary`: credentials that the token server takes beside those of users; default its own. `program`: another registry than Debian's. */
+export async function startTokenRegistry(
+  temporary = new TemporaryCredentials(),
+  program?: string,
+): Promise<TokenRegistry> {
   const home = mkdtempSync(join(tmpdir(), 'slipway-token-registry-'))
   chmodSync(home, 0o755)
   const keys = SigningKeys.open(join(home, 'keys'))
   const users = new RegistryUsers(memoryUsers())
-  const temporary = new TemporaryCredentials()
   const authenticator = firstOf(temporary, users)
-  const tokenServer = new TokenServer({ service: SERVICE, issuer: ISSUER, keys, authenticator, refreshTokens: users })
+  const tokenServer = new TokenServer({
+    service: SERVICE,
+    issuer: ISSUER,
+    keys,
+    authenticator,
+    refreshTokens: users,
+    anonymous: () => users.anonymous(),
+  })
   const { realm, tokenRequests, stopTokens } = await serveTokens(tokenServer)
-  const registry = await startRegistry(home, keys, realm)
+  const registry = await startRegistry(home, keys, realm, program)
   const password = await users.add('admin', ['pull,push,delete:*'])
   return {
     host: registry.host,
@@ -86,7 +96,12 @@ async function serveTokens(tokenServer: TokenServer) {
   return { realm: `http://127.0.0.1:${port}/token`, tokenRequests, stopTokens }
 }
 
-async function startRegistry(home: string, keys: SigningKeys, realm: string): Promise<RegistryProcess> {
+async function startRegistry(
+  home: string,
+  keys: SigningKeys,
+  realm: string,
+  program?: string,
+): Promise<RegistryProcess> {
   const caFile = join(home, 'ca.pem')
   writeFileSync(caFile, keys.caCertificatePem)
   const config = registryConfig({
@@ -99,7 +114,7 @@ async function startRegistry(home: string, keys: SigningKeys, realm: string): Pr
     caFile,
     logLevel: 'info',
   })
-  const registry = await startRegistryProcess(join(home, 'config.yml'), config)
+  const registry = await startRegistryProcess(join(home, 'config.yml'), config, program)
   await waitForRegistry(registry.host, realm)
   return registry
 }

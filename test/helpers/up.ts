@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { identify, isAlive, type ProcessIdentity } from '../../common/index.ts'
+import { CACHE, COMPILED_CACHE, seedCode, seedContent } from './cache.ts'
 import { leftoversOf } from './leftovers.ts'
-import { CACHE, freePort, PROJECT, readState, type StateView } from './platform.ts'
+import { freePort, PROJECT, readState, type StateView } from './platform.ts'
+import { secretsFound } from './secret-search.ts'
 
 export interface Ended {
   code: number | null
@@ -49,6 +51,13 @@ export class Place {
     return `http://127.0.0.1:${this.port}`
   }
 
+  /** Its first start finds what it would make or unpack otherwise. */
+  seed(): this {
+    seedCode(this.dataDirectory)
+    seedContent(this.dataDirectory)
+    return this
+  }
+
   up(options: UpOptions = {}): Up {
     const up = new Up(this, options)
     this.#ups.push(up)
@@ -89,11 +98,14 @@ export class Place {
     return leftoversOf(this.dataDirectory)
   }
 
-  /** Ends whatever runs here; called when the test is over, however it ended. */
+  /** Ends whatever runs here; called when the test is over, however it ended. Throws when a secret was found anywhere. */
   async clear(): Promise<void> {
+    const said = this.#ups.flatMap(({ stdout, stderr }) => [stdout, stderr])
+    const secrets = secretsFound({ dataDirectory: this.dataDirectory, said })
     await this.run('down')
     for (const up of this.#ups) up.child.kill('SIGKILL')
     rmSync(this.dataDirectory, { recursive: true, force: true })
+    if (secrets.length > 0) throw new Error(`secrets found:\n${secrets.join('\n')}`)
   }
 }
 
@@ -121,6 +133,7 @@ export class Up {
         HOME: '/root',
         SLIPWAY_DATA: place.dataDirectory,
         SLIPWAY_CACHE: CACHE,
+        NODE_COMPILE_CACHE: COMPILED_CACHE,
         ...environment,
       },
     })

@@ -4,16 +4,17 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { unpackBase } from '../../builder/base-image.ts'
+import { type OpenBase, openBase } from '../../builder/base-image.ts'
 import { BuildSandbox, type SandboxMachine, type SandboxOptions } from '../../builder/build-sandbox.ts'
 import { createLogger } from '../../common/index.ts'
 import { detectCgroups, NetworkNamespaces, TmpVolumes } from '../../sandbox/index.ts'
 import { KEPT, testBase } from '../helpers/builds.ts'
+import { CONTENT_CACHE } from '../helpers/cache.ts'
 import { requireProgram } from '../helpers/programs.ts'
 
 describe.skipIf(!requireProgram('runc', 'mmdebstrap', 'tar'))('a build step', () => {
   let home: string
-  let layers: string[]
+  let base: OpenBase
   let machine: SandboxMachine
   let origin: Server
   let place: string
@@ -21,7 +22,7 @@ describe.skipIf(!requireProgram('runc', 'mmdebstrap', 'tar'))('a build step', ()
 
   beforeAll(async () => {
     home = mkdtempSync(join(tmpdir(), 'slipway-step-'))
-    layers = await unpackBase(await testBase(), KEPT, AbortSignal.timeout(60_000))
+    base = await openBase(await testBase(), CONTENT_CACHE, createLogger('test'), AbortSignal.timeout(60_000))
     const namespaces = new NetworkNamespaces(createLogger('test'))
     const volumes = new TmpVolumes(join(KEPT, 'volumes'))
     machine = { directory: join(home, 'builds'), hash: 'teststep', namespaces, volumes, cgroups: detectCgroups() }
@@ -36,8 +37,9 @@ describe.skipIf(!requireProgram('runc', 'mmdebstrap', 'tar'))('a build step', ()
     expect(existsSync(machine.directory) ? readdirSync(machine.directory) : []).toEqual([])
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(home)
   })
-  afterAll(() => {
+  afterAll(async () => {
     origin.close()
+    await base.close()
     machine.namespaces.close()
     rmSync(home, { recursive: true })
   })
@@ -46,7 +48,7 @@ describe.skipIf(!requireProgram('runc', 'mmdebstrap', 'tar'))('a build step', ()
   async function step(script: string, options: Partial<SandboxOptions> = {}): Promise<unknown> {
     writeFileSync(join(home, 'tool/step.mjs'), script, { mode: 0o644 })
     sandbox = await BuildSandbox.open(machine, {
-      layers,
+      layers: base.layers,
       image: (await testBase()).config.config ?? {},
       tool: join(home, 'tool'),
       lent: { 'ca.pem': 'lent' },

@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { DEFAULT_NAMESPACE_SETTINGS } from '../../api/index.ts'
 import { pushLayout } from '../../cli/push-layout.ts'
 import { type RegistryResolverOptions, registryImageResolver } from '../../control-plane/index.ts'
+import { requirePull } from '../../control-plane/pull-rights.ts'
 import { type Digest, digestHex, digestOf, MEDIA, machinePlatform, RegistryClient } from '../../oci/index.ts'
 import { requireProgram } from '../helpers/programs.ts'
 import { startTestRegistry, type TestRegistry } from '../helpers/registry.ts'
@@ -67,8 +69,9 @@ describe.skipIf(!requireProgram('docker-registry'))('with a real registry', () =
     pushLayout(client, layout.directory, { repository, tag, ...(ref === undefined ? {} : { ref }) })
   const resolve = (repository: string, over: Partial<RegistryResolverOptions> = {}, part: object = { tag: 'latest' }) =>
     registryImageResolver({
-      credentials: { for: () => Promise.resolve({ kind: 'anonymous' }) },
-      mayPull: (namespace, _registry, name) => name.startsWith(`${namespace}/`),
+      credentials: () => Promise.resolve({ credential: { kind: 'anonymous' }, end: () => undefined }),
+      requireRight: (name, image) =>
+        requirePull(name, { name, ...DEFAULT_NAMESPACE_SETTINGS, createdAtMs: 0 }, image, registry.address),
       ...over,
     }).resolve({ registry: registry.address, repository, ...part }, 'default', AbortSignal.timeout(10_000))
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { DEFAULT_BOUNDS, type FunctionView, type InvocationRecord } from '../../api/index.ts'
+import { DEFAULT_NAMESPACE_SETTINGS, type FunctionView, type InvocationRecord } from '../../api/index.ts'
 import { createLogger } from '../../common/index.ts'
 import { openSqliteStore, type SqliteStoreOptions, type Store } from '../../control-plane/index.ts'
 import { digest, TOKEN } from '../helpers/control-plane.ts'
@@ -41,6 +41,7 @@ const draft = (name: string, text = name) => ({
     timeout: 3,
     initTimeout: 90,
     concurrency: 1,
+    provisioned: 0,
     prewarm: 0,
     keepAlive: 300,
   },
@@ -78,7 +79,7 @@ describe('the store', () => {
   test('holds everything again after it was closed', async () => {
     const first = await open()
     const version = await first.putFunction(draft('hello'))
-    await first.putNamespace({ name: 'team', ...DEFAULT_BOUNDS, maxEnvBytes: 1, createdAtMs: 7 })
+    await first.putNamespace({ name: 'team', ...DEFAULT_NAMESPACE_SETTINGS, maxEnvBytes: 1, createdAtMs: 7 })
     await first.documents.put('things', 'a', { b: 1 })
     first.record(record(1))
     await first.close()

@@ -12,6 +12,7 @@ import { openDockerEngine } from '../../runtime-shim/engines/docker.ts'
 import type { Engine, PreparedImage } from '../../runtime-shim/engines/engine.ts'
 import { requireDocker, startTestDockerd, type TestDockerd } from '../helpers/dockerd.ts'
 import { type MadeImage, makeImage } from '../helpers/made-image.ts'
+import { startPasswordRegistry } from '../helpers/password-registry.ts'
 import { requireProgram } from '../helpers/programs.ts'
 import { file, makeTar } from '../helpers/tar-maker.ts'
 import { startTokenRegistry, type TokenRegistry } from '../helpers/token-registry.ts'
@@ -92,6 +93,30 @@ describe.skipIf(!possible)('a Docker Engine that prepares an image', () => {
     expect(registry.tokenRequests.length).toBe(before)
   })
 
+  it('exchanges a refresh token at the token server, and the user AWS needs none', async () => {
+    const token = await registry.users.issueRefresh('admin')
+    if (token === undefined) throw new Error('the admin is a user')
+    const before = registry.tokenRequests.length
+    expect(await prepare(await push(), { kind: 'identity', token })).toMatchObject({ pulled: true })
+    expect(registry.tokenRequests.slice(before)).toContainEqual(expect.stringMatching(/^POST 200/))
+    const users = { AWS: 'the-password-of-ecr' }
+    const basic = await startPasswordRegistry(users)
+    try {
+      const admin: Credential = { kind: 'basic', username: 'AWS', password: users.AWS }
+      const image = makeImage([makeTar([file(`file-${process.pid}-${Date.now()}-basic`)])])
+      const digest = await pushImage({ host: basic.host, admin }, image)
+      const request = { registry: basic.host, repository: REPOSITORY, digest, deadlineMs: Date.now() + SOON }
+      const wrong = { ...admin, password: 'wrong', source: 'ecr eu-central-1' }
+      await expect(engine.prepare({ ...request, credential: wrong })).rejects.toMatchObject({
+        code: 'pull-failed',
+        hint: 'check the credential from ecr eu-central-1 and its right to pull from this repository',
+      })
+      expect(await engine.prepare({ ...request, credential: admin })).toMatchObject({ pulled: true })
+    } finally {
+      await basic.stop()
+    }
+  })
+
   it('fetches nothing without a credential', async () => {
     await expect(prepare(await push(), null)).rejects.toMatchObject({ code: 'image-not-local' })
   })
@@ -169,7 +194,7 @@ function endedNow(credential: Credential & { end(): void }): Credential {
   return credential
 }
 
-async function pushImage(registry: TokenRegistry, image: MadeImage): Promise<Digest> {
+async function pushImage(registry: Pick<TokenRegistry, 'host' | 'admin'>, image: MadeImage): Promise<Digest> {
   const client = new RegistryClient({ registry: registry.host, credential: registry.admin })
   try {
     for (const [digest, { bytes, mediaType }] of image.blobs) {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -20,6 +20,22 @@ const crun = await usableCrun()
 describe.skipIf(crun === undefined)('with crun', () => {
   engineContract('crun', () => makeRuncHarness(crun === undefined ? {} : { runtime: crun }))
 })
+
+/** Pids of processes with this argument. */
+function processesWith(argument: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => readQuietly(`/proc/${pid}/cmdline`).split('\0').includes(argument))
+    .map(Number)
+}
+
+function readQuietly(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
 
 async function usableCrun(): Promise<OciRuntime | undefined> {
   const scratch = mkdtempSync(join(tmpdir(), 'slipway-choose-'))
@@ -56,6 +72,24 @@ function waitingSandboxes(): void {
       )
       await harness.engine.sandboxesReady()
       expect(readdirSync(harness.instancesDirectory)).toHaveLength(3)
+    })
+
+    it('are replaced by themselves, as soon as one is taken', async () => {
+      await harness.engine.sandboxesReady()
+      await kit.create({ id: harness.engine.reserveId() })
+      await expect.poll(() => readdirSync(harness.instancesDirectory), { timeout: 10_000 }).toHaveLength(3)
+    })
+
+    it('have a monitor that waits with them, and do without where it was killed', async () => {
+      await harness.engine.sandboxesReady()
+      const id = harness.engine.reserveId()
+      const bundle = join(harness.instancesDirectory, id, 'bundle')
+      const [monitor, ...others] = processesWith(bundle)
+      expect(others).toEqual([])
+      process.kill(monitor ?? 0, 'SIGKILL')
+      await expect.poll(() => processesWith(bundle)).toEqual([])
+      const probe = await kit.probe({ id })
+      expect(await probe.eval('return process.pid')).toBe(1)
     })
 
     it('give way to a volume of another size where the instance wants one', async () => {

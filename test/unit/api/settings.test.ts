@@ -8,6 +8,7 @@ const DEFAULTS = {
   timeout: 3,
   initTimeout: 90,
   concurrency: 1,
+  provisioned: 0,
   prewarm: 0,
   keepAlive: 300,
 }
@@ -58,6 +59,7 @@ describe('settings', () => {
     [{ concurrency: 101 }, 'concurrency must be <= 100'],
     [{ type: 'cron' }, 'type must be one of event, web, job'],
     [{ args: ['a\0b'] }, 'args must not contain NUL'],
+    [{ args: ['ä'.repeat(65_536)] }, 'args must have no word above 131071 bytes'],
     [{ nothing: 1 }, 'nothing is not known'],
     [{ env: { A: 1 } }, 'env.A'],
   ])('refuse %j', (patch, said) => {
@@ -72,7 +74,7 @@ describe('settings', () => {
   })
 
   test('stay within what the namespace allows', () => {
-    const bounds = { maxEnvBytes: 10, maxMemoryMb: 256 }
+    const bounds = { ...DEFAULT_BOUNDS, maxEnvBytes: 10, maxMemoryMb: 256 }
     expect(() => resolveSettings({ memory: 384 }, bounds)).toThrow('memory must be at most 256 (MB) in this namespace')
     expect(() => resolveSettings({ env: { KEY: '12345678' } }, bounds)).toThrow('env has 11 bytes, at most 10')
     expect(resolveSettings({ memory: 256, env: { KEY: '1234567' } }, bounds).memory).toBe(256)
@@ -91,6 +93,13 @@ describe('the environment', () => {
     },
   )
 
+  test('may have no variable that execve does not take, whatever the namespace allows', () => {
+    expect(environmentProblems({ KEY: 'x'.repeat(131_067) }, 1_000_000)).toEqual([])
+    expect(environmentProblems({ KEY: 'x'.repeat(131_068) }, 1_000_000)).toEqual([
+      { path: 'env.KEY', message: 'KEY=… has 131072 bytes, the kernel takes at most 131071' },
+    ])
+  })
+
   test('counts bytes, not characters, of names and values together', () => {
     expect(environmentProblems({ K: 'ä'.repeat(2047) })).toEqual([])
     expect(environmentProblems({ K: 'ä'.repeat(2048) })).toEqual([
@@ -99,6 +108,55 @@ describe('the environment', () => {
   })
 })
 
-test('refuses a job by name until jobs are run', () => {
-  expect(() => resolveSettings({ type: 'job' }, DEFAULT_BOUNDS)).toThrow('job functions are not run by this version')
+test('refuses for a job what an instance made of its event cannot have, and more provisioned instances than there may be', () => {
+  const job = { type: 'job', concurrency: 2, prewarm: 1, provisioned: 1 } as const
+  expect(() => resolveSettings(job, DEFAULT_BOUNDS)).toThrow(
+    /concurrency must be 1 .*provisioned must be 0 .*prewarm must be 0 /s,
+  )
+  expect(() => resolveSettings({ provisioned: 3, maxInstances: 2 }, DEFAULT_BOUNDS)).toThrow(
+    /provisioned must be at most/,
+  )
+})
+
+describe('settings of web calls', () => {
+  const web: SettingsPatch = { type: 'web', timeout: 60, limits: { requestBytes: 10, responseBytes: 20 } }
+
+  test('are changed one by one, and taken away by null', () => {
+    const current = resolveSettings({ ...web, websocket: { idleTimeout: 60 } }, DEFAULT_BOUNDS)
+    const patched = resolveSettings(
+      { limits: { requestBytes: null, responseHeaderBytes: 30 } },
+      DEFAULT_BOUNDS,
+      current,
+    )
+    expect(patched).toMatchObject({
+      limits: { responseBytes: 20, responseHeaderBytes: 30 },
+      websocket: { idleTimeout: 60 },
+    })
+    expect(patched.limits).not.toHaveProperty('requestBytes')
+    const without = resolveSettings({ limits: null, websocket: { idleTimeout: null } }, DEFAULT_BOUNDS, patched)
+    expect(without).not.toHaveProperty('limits')
+    expect(without).not.toHaveProperty('websocket')
+  })
+
+  test.each([
+    [
+      'beyond what the namespace allows',
+      { ...web, limits: { responseBytes: 2 ** 31 } },
+      'at most 1073741824 in this namespace',
+    ],
+    [
+      'of a WebSocket that its timeout ends before',
+      { ...web, websocket: { idleTimeout: 61 } },
+      'at most the timeout, which is 60 s',
+    ],
+    ['of a function that takes events', { ...web, type: 'event' }, 'is for web functions'],
+  ] as [string, SettingsPatch, string][])('are refused: %s', (_title, patch, why) => {
+    expect(() => resolveSettings(patch, DEFAULT_BOUNDS)).toThrow(why)
+  })
+
+  test('have the documented size at least, whatever the namespace allows', () => {
+    const bounds = { ...DEFAULT_BOUNDS, maxBodyBytes: 0 }
+    const limits = { requestBytes: 6 * 1024 * 1024 }
+    expect(resolveSettings({ type: 'web', limits }, bounds).limits).toEqual(limits)
+  })
 })

@@ -99,7 +99,7 @@ describe('what a source is refused for', () => {
       'build-unsupported',
       /python3\.11 is not known/,
     ],
-    ['jobs', facts(['index.js']), { type: 'job' }, 'build-unsupported', /job/],
+    ['a job without a program', facts(['index.js']), { type: 'job' }, 'handler-not-found', /a job needs `command`/],
     ['kubeless', facts(['index.js']), { contract: 'kubeless' }, 'build-unsupported', /kubeless/],
     [
       'a bootstrap without interpreter',

@@ -14,6 +14,7 @@ const FIT: Machine = {
   freeBytes: 50 * GIB,
   dataDirectory: '/var/lib/slipway',
   dataProblem: null,
+  closedCode: null,
   nowMs: Date.UTC(2027, 5, 1),
   dockerSocket: false,
   missing: [],
@@ -43,6 +44,13 @@ describe('a machine', () => {
       'upgrade',
     ],
     ['no overlayfs', { fileSystems: ['ext4'] }, 'overlay', 'the kernel has no overlayfs', 'modprobe overlay'],
+    [
+      'a clone made under umask 077',
+      { closedCode: '/root/slipway/common' },
+      'code',
+      '/root/slipway/common is closed to other users, and the server runs as one',
+      'chmod',
+    ],
     [
       'no control groups',
       { cgroup: 'none' },

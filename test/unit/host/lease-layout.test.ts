@@ -2,34 +2,45 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { overdue } from '../../../runtime-shim/host/deadlines.ts'
 import {
+  clearLease,
   decodeLeases,
-  encodeHeader,
-  encodeLease,
   MAX_SLOTS,
   SLOT_BYTES,
   usedBytes,
+  writeHeader,
+  writeLease,
 } from '../../../runtime-shim/host/lease-layout.ts'
 
 const lease = { instance: '0123456789abcdef', deadlineMs: 1_800_000_000_000 }
-const slot = (value: typeof lease): Buffer => encodeLease(value, Buffer.alloc(SLOT_BYTES))
+
+/** A file with one lease in its first slot. */
+function fileWith(value: typeof lease): Buffer {
+  const file = Buffer.alloc(2 * SLOT_BYTES)
+  writeHeader(file, 2)
+  writeLease(file, 1, value)
+  return file
+}
 
 describe('the lease file', () => {
   it('reads back what was written', () => {
-    const bytes = Buffer.concat([encodeHeader(2), slot(lease)])
-    expect(decodeLeases(bytes, lease.deadlineMs - 1_000)).toEqual([lease])
+    expect(decodeLeases(fileWith(lease), lease.deadlineMs - 1_000)).toEqual([lease])
   })
 
   it('has no lease in a slot that was closed', () => {
-    expect(decodeLeases(Buffer.concat([encodeHeader(2), Buffer.alloc(SLOT_BYTES)]), 0)).toEqual([])
+    const file = fileWith(lease)
+    clearLease(file, 1)
+    expect(decodeLeases(file, 0)).toEqual([])
   })
 
   it('cuts a deadline that no call can have to a day', () => {
-    const bytes = Buffer.concat([encodeHeader(2), slot({ ...lease, deadlineMs: 8_000_000_000_000 })])
+    const bytes = fileWith({ ...lease, deadlineMs: 8_000_000_000_000 })
     expect(decodeLeases(bytes, 1_000)[0]?.deadlineMs).toBe(1_000 + 86_400_000)
   })
 
   it('never makes the reader read beyond the file, whatever the header says', () => {
-    expect(usedBytes(encodeHeader(0xffffffff))).toBe(MAX_SLOTS * SLOT_BYTES)
+    const header = Buffer.alloc(SLOT_BYTES)
+    writeHeader(header, 0xffffffff)
+    expect(usedBytes(header)).toBe(MAX_SLOTS * SLOT_BYTES)
   })
 
   it('survives any bytes', () => {

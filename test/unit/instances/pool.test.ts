@@ -4,7 +4,9 @@ import type { Version } from '../../../api/index.ts'
 import { AppError, createLogger, listenTcp, localPort, startConnect } from '../../../common/index.ts'
 import type { HostClient } from '../../../runtime-shim/host/host-client.ts'
 import { socketOf } from '../../../runtime-shim/instances/connections.ts'
-import { VersionPool } from '../../../runtime-shim/instances/index.ts'
+import { Downloads } from '../../../runtime-shim/instances/downloads.ts'
+import { StartBudget, VersionPool } from '../../../runtime-shim/instances/index.ts'
+import type { PullCredentials } from '../../../runtime-shim/invoke/runtime.ts'
 
 const logger = createLogger('test')
 logger.level = 'silent'
@@ -31,7 +33,16 @@ function poolWith(
     },
     takeDescriptor: () => connectedDescriptor(),
   } as unknown as HostClient
-  const defaults = { concurrency: 1, memory: 128, timeout: 3, initTimeout: 90, keepAlive: 300, prewarm: 0, env: {} }
+  const defaults = {
+    concurrency: 1,
+    memory: 128,
+    timeout: 3,
+    initTimeout: 90,
+    keepAlive: 300,
+    prewarm: 0,
+    provisioned: 0,
+    env: {},
+  }
   const version = {
     namespace: 'default',
     function: 'f',
@@ -42,12 +53,25 @@ function poolWith(
   } as unknown as Version
   const pool = new VersionPool(version, {
     host,
-    credentials: { issue: () => ({ credential: { kind: 'anonymous' }, end: () => undefined }) },
+    downloads: new Downloads(host, ANYONE),
     identity: { region: '', appId: '', uin: '' },
     logger,
     onInstance: () => undefined,
+    instancesElsewhere: () => 0,
+    starts: new StartBudget(() => 1_000),
   })
   return { pool, asked }
+}
+
+/** Credentials for whoever asks. */
+const ANYONE: PullCredentials = {
+  check: () => undefined,
+  issue: async () => ({
+    id: 'c',
+    credential: { kind: 'anonymous' },
+    joined: () => () => undefined,
+    end: () => undefined,
+  }),
 }
 
 /** A connected socket, as the supervisor passes one. */
@@ -63,6 +87,25 @@ const openDescriptors = (): number => readdirSync('/proc/self/fd').length
 const forever = new AbortController().signal
 
 describe('a pool of instances', () => {
+  it('ends an instance that is asked for while it is being started', async () => {
+    let begun = (): void => {}
+    const starting = new Promise<void>((resolve) => {
+      begun = resolve
+    })
+    const { pool, asked } = poolWith({}, (op) => {
+      if (op === 'start') begun()
+    })
+    const call = pool.acquire(forever)
+    await starting
+    const [instance] = pool.instances
+    if (instance === undefined) throw new Error('no instance')
+    expect(instance.state).toBe('starting')
+    pool.stop(instance, 'asked for')
+    await expect(call).rejects.toThrow()
+    expect(asked).toContain('stop')
+    expect(instance.state).toBe('draining')
+  })
+
   it('outlives a function that resets a connection before anything was sent on it', async () => {
     const listener = listenTcp('127.0.0.1', 0)
     const connection = startConnect('127.0.0.1', localPort(listener))

@@ -5,14 +5,14 @@ import { failureResult, readAnswer } from '../../../runtime-shim/invoke/answer.t
 import { forwardRequestHeaders, forwardResponseHeaders } from '../../../runtime-shim/invoke/headers.ts'
 import { brokenConnection, startFailure, timeLimit } from '../../../runtime-shim/invoke/outcome.ts'
 
-const answer = (status: number, body: string) => readAnswer({ status, body: Buffer.from(body) })
+const answer = (status: number, body: string) => readAnswer({ status, body })
 
 describe('the answer of an event function', () => {
   it.each([
-    ['JSON stays JSON', 200, '{"a":1}', { ok: true, result: { a: 1 } }],
-    ['plain text becomes a JSON string', 200, 'hello', { ok: true, result: 'hello' }],
-    ['null is a result', 200, 'null', { ok: true, result: null }],
-    ['an empty body is an empty string', 200, '', { ok: true, result: '' }],
+    ['JSON stays JSON', 200, '{"a":1}', { ok: true, json: '{"a":1}' }],
+    ['plain text becomes a JSON string', 200, 'hello', { ok: true, json: '"hello"' }],
+    ['null is a result', 200, 'null', { ok: true, json: 'null' }],
+    ['an empty body is an empty string', 200, '', { ok: true, json: '""' }],
     [
       'a status of 400 or more is 430 with the body as message',
       418,
@@ -83,6 +83,7 @@ describe('numbers of failed starts and calls', () => {
 describe('headers of web calls', () => {
   const context = {
     expect: false,
+    secure: false,
     remoteAddress: '10.0.0.9',
     prefix: '/web/default/f',
     platform: { 'x-scf-request-id': 'id' },
@@ -111,6 +112,7 @@ describe('headers of web calls', () => {
       'x-forwarded-for',
       'x-forwarded-proto',
       'x-forwarded-host',
+      'forwarded',
       'x-forwarded-prefix',
       'x-scf-request-id',
     ])
@@ -123,6 +125,27 @@ describe('headers of web calls', () => {
     )
     expect(out.slice(2, 6)).toEqual(['Cookie', 'a=1', 'Cookie', 'b=2'])
     expect(out[out.indexOf('X-Forwarded-For') + 1]).toBe('1.2.3.4, 10.0.0.9')
+  })
+
+  it('appends to Forwarded, and says anew by which protocol and host we were called', () => {
+    const forged = ['X-Forwarded-Proto', 'ftp', 'X-Forwarded-Host', 'other', 'X-Forwarded-Prefix', '/other']
+    const out = forwardRequestHeaders(['Host', 'h:80', 'Forwarded', 'for=1.2.3.4', ...forged], {
+      ...context,
+      remoteAddress: '::1',
+      secure: true,
+    })
+    expect(out.slice(2, 12)).toEqual([
+      'X-Forwarded-For',
+      '::1',
+      'X-Forwarded-Proto',
+      'https',
+      'X-Forwarded-Host',
+      'h:80',
+      'Forwarded',
+      'for=1.2.3.4, for="[::1]";host="h:80";proto=https',
+      'X-Forwarded-Prefix',
+      '/web/default/f',
+    ])
   })
 
   it("keeps the function's repeated Set-Cookie and removes a forged X-Slipway-Status", () => {
