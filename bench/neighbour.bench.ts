@@ -51,11 +51,14 @@ function startOthers(platform: Platform, requests: Buffer[]): () => Promise<numb
     const calls: Promise<void>[] = []
     for (let n = 0; !over; n += 1) {
       calls.push(one(requests[n % OTHERS] ?? Buffer.of()))
+      // Told below, where all are waited for: not before, as a rejection that nobody handles would end this process with nothing undone.
+      calls.at(-1)?.catch(() => undefined)
       // Not made up for when late: a function's turn must not come before its last instance has ended.
       await sleep(1_000 / STARTS_PER_SECOND)
     }
     await Promise.all(calls)
   })()
+  loop.catch(() => undefined)
   return async () => {
     over = true
     const seconds = (performance.now() - beganMs) / 1_000

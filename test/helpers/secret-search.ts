@@ -1,5 +1,15 @@
 import { hash } from 'node:crypto'
-import { closeSync, existsSync, lstatSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  type Stats,
+  statSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { dataPaths } from '../../common/index.ts'
@@ -117,7 +127,7 @@ function isOurs(payload: string): boolean {
  * Regular files of one file system: what is mounted below (roots of instances, network namespaces) lies elsewhere too. Sparse ones (the
  * volumes of `/tmp`) are left out: what a container has in them is read through its processes.
  */
-function filesIn(directory: string, device = lstatSync(directory, { throwIfNoEntry: false })?.dev): string[] {
+function filesIn(directory: string, device = look(() => lstatSync(directory))?.dev): string[] {
   let entries: ReturnType<typeof list>
   try {
     entries = list(directory)
@@ -127,12 +137,21 @@ function filesIn(directory: string, device = lstatSync(directory, { throwIfNoEnt
   return entries.flatMap((entry) => {
     const path = join(directory, entry.name)
     if (!entry.isDirectory() && !entry.isFile()) return []
-    const stat = lstatSync(path, { throwIfNoEntry: false })
+    const stat = look(() => lstatSync(path))
     if (stat === undefined || stat.dev !== device) return []
     if (entry.isDirectory()) return filesIn(path, device)
     const isSparse = stat.size > CHUNK_BYTES && stat.blocks * 512 < stat.size / 2
     return isSparse ? [] : [path]
   })
+}
+
+/** Files and processes end while they are looked at: not every such error is called ENOENT (in /proc it may be ESRCH or EINVAL). */
+function look(stat: () => Stats): Stats | undefined {
+  try {
+    return stat()
+  } catch {
+    return undefined
+  }
 }
 
 function list(directory: string) {
@@ -166,7 +185,7 @@ function processes(dataDirectory: string, search: Search): string[] {
 
 /** Monitors of containers are in the platform's control groups too, but on the machine's own files. */
 function hasOwnRoot(pid: string): boolean {
-  const root = statSync(`/proc/${pid}/root/`, { throwIfNoEntry: false })
+  const root = look(() => statSync(`/proc/${pid}/root/`))
   const machine = statSync('/')
   return root !== undefined && (root.dev !== machine.dev || root.ino !== machine.ino)
 }
