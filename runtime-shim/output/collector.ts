@@ -28,15 +28,16 @@ export interface CollectorOptions {
 }
 
 export interface FlushOptions {
-  /** Looks again after this long, since conmon may not have read yet what the function has just written. Default 0 ms. */
+  /** Answers once nothing has come for this long, since what the function has just written may be on its way here. Default 0 ms. */
   settleMs?: number
   /** Default 2,000 ms. */
   timeoutMs?: number
 }
 
 interface Waiter {
-  /** A look that begins at or after this time and finds nothing more answers. */
+  /** A look that begins at or after this time and finds nothing more answers, if nothing came in the `settleMs` before it. */
   fromMs: number
+  settleMs: number
   resolve: (isComplete: boolean) => void
 }
 
@@ -49,6 +50,8 @@ interface Member {
   dueMs: number
   isEnded: boolean
   hasFailed: boolean
+  /** When something was copied last. */
+  copiedMs: number
   held: number
   waiters: Set<Waiter>
   /** The turn under way. */
@@ -98,7 +101,7 @@ export class OutputCollector {
     if (this.#isClosed) return this.#options.store.release(owner)
     const onAnswer = (failure: unknown): void => this.#answered(instance, failure)
     const tail = new InstanceTail({ instance, source, log, calls, limits: this.#limits, onAnswer })
-    const times = { intervalMs: BUSY_MS, dueMs: 0, held: 0 }
+    const times = { intervalMs: BUSY_MS, dueMs: 0, copiedMs: 0, held: 0 }
     const flags = { isEnded: false, hasFailed: false, isLeaving: false }
     this.#members.set(instance, {
       instance,
@@ -133,6 +136,7 @@ export class OutputCollector {
     return new Promise((resolve) => {
       const waiter: Waiter = {
         fromMs: performance.now() + settleMs,
+        settleMs,
         resolve: (isComplete) => {
           clearTimeout(timer)
           member.waiters.delete(waiter)
@@ -276,6 +280,7 @@ export class OutputCollector {
       member.hasFailed = false
       if (result === 'drained') return this.#drained(member, beganMs)
       member.intervalMs = BUSY_MS
+      member.copiedMs = performance.now()
       member.dueMs = 0
     } catch (failure) {
       this.#fail(member, failure)
@@ -283,12 +288,13 @@ export class OutputCollector {
   }
 
   #drained(member: Member, beganMs: number): void {
-    for (const waiter of member.waiters) if (waiter.fromMs <= beganMs) waiter.resolve(true)
+    const answersMs = ({ fromMs, settleMs }: Waiter): number => Math.max(fromMs, member.copiedMs + settleMs)
+    for (const waiter of member.waiters) if (answersMs(waiter) <= beganMs) waiter.resolve(true)
     // on a common grid, so that a hundred idle instances wake the process twice a second, not two hundred times
     const grid = member.intervalMs === IDLE_MS ? IDLE_MS : BUSY_MS
     member.dueMs = (Math.floor((beganMs + member.intervalMs - grid) / grid) + 1) * grid
     member.intervalMs = Math.min(member.calls.isServing ? SERVING_MS : IDLE_MS, member.intervalMs * 2)
-    for (const { fromMs } of member.waiters) member.dueMs = Math.min(member.dueMs, fromMs)
+    for (const waiter of member.waiters) member.dueMs = Math.min(member.dueMs, answersMs(waiter))
   }
 
   async #limitHeld(member: Member): Promise<void> {

@@ -20,8 +20,11 @@ export interface OutputOptions {
 }
 
 const SWEEP_MS = 10 * 60_000
-/** conmon reads what a function wrote within this, nearly always (99 % in 12 ms on a machine with three times more to do than cores). */
-const SETTLE_MS = 10
+/**
+ * conmon reads what a function wrote within 10 ms, nearly always (99 % in 12 ms on a machine with three times more to do than cores); a Docker
+ * Engine passes many lines on one by one. A function that goes on printing is not waited for.
+ */
+const SETTLE = { settleMs: 10, timeoutMs: 300 }
 
 /**
  * What instances print, from conmon's files to readers. One in a server process.
@@ -41,7 +44,7 @@ export class Output {
     const { directory, records, logger, limits = {} } = options
     this.#store = new LogStore(directory, limits)
     this.#collector = new OutputCollector({ store: this.#store, calls: this.#calls, logger, limits })
-    const flush = (instance: string): Promise<boolean> => this.#collector.flush(instance, { settleMs: SETTLE_MS })
+    const flush = (instance: string): Promise<boolean> => this.#collector.flush(instance, SETTLE)
     this.#reader = new LogReader({ store: this.#store, records, feed: this.#feed, calls: this.#calls, flush })
     this.#sweeper = setInterval(() => {
       this.#store
@@ -71,9 +74,9 @@ export class Output {
     this.#feed.tell(record)
   }
 
-  /** The end of what a call has printed so far: at most 4 KB. `sinceMs` is when it began. Waits some 10 ms for what is on its way. */
+  /** The end of what a call has printed so far: at most 4 KB. `sinceMs` is when it began. Waits some 10 ms for what is on its way, at most 0.3 s. */
   async tailOf(instance: string, call: FunctionName & { requestId: string; sinceMs: number }): Promise<string> {
-    await this.#collector.flush(instance, { settleMs: SETTLE_MS })
+    await this.#collector.flush(instance, SETTLE)
     const unfinished = this.#collector.unfinishedOf(instance, call.requestId)
     return this.#reader.tail({ ...call, unfinished })
   }

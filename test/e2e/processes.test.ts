@@ -49,9 +49,9 @@ describe('the processes', () => {
     expect(seenBy('server', 'ls -A /run')).toBe('')
     const view = readlinkSync(`/proc/${pids['server']}/cwd`)
     expect(seenBy('server', `ls ${view}`).split('\n').filter(Boolean)).toEqual([
-      ...['code', 'run', 'server', 'stripped'],
+      ...['code', 'compiled', 'run', 'server', 'stripped'],
     ])
-    for (const code of ['code', 'stripped'])
+    for (const code of ['code', 'compiled', 'stripped'])
       expect(() => seenBy('server', `touch ${view}/${code}/package.json`)).toThrow('Read-only file system')
     expect(seenBy('server', `ls ${view}/code`)).toContain('package.json')
   })
