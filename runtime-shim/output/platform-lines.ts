@@ -10,8 +10,9 @@ export function startLine(requestId: string): string {
 export function initReportLine(record: InvocationRecord): string | undefined {
   const { coldStart } = record
   if (coldStart === null) return undefined
-  const { queue, credential, pull, unpack, create, start, listen } = coldStart.phases
-  const pullMs = sum(credential, pull, unpack)
+  const { queue, credential, pull, create, start, listen } = coldStart.phases
+  // Unpacking goes on within the pull.
+  const pullMs = sum(credential, pull)
   const phases = [
     ...(pull === undefined ? [] : [`PullCode: ${ms(pullMs)}`]),
     `InitRuntime: ${ms(sum(queue, create, start) + (pull === undefined ? pullMs : 0))}`,
