@@ -20,11 +20,10 @@ export interface OutputOptions {
 }
 
 const SWEEP_MS = 10 * 60_000
-/**
- * conmon reads what a function wrote within 10 ms, nearly always (99 % in 12 ms on a machine with three times more to do than cores); a Docker
- * Engine passes many lines on one by one. A function that goes on printing is not waited for.
- */
+/** conmon reads what a function wrote within 10 ms, nearly always (99 % in 12 ms on a machine with three times more to do than cores). */
 const SETTLE = { settleMs: 10, timeoutMs: 300 }
+/** A tail is asked for once and cannot be read again later; a busy Docker Engine makes pauses of more than 10 ms within one burst of lines. */
+const SETTLE_TAIL = { settleMs: 60, timeoutMs: 600 }
 
 /**
  * What instances print, from conmon's files to readers. One in a server process.
@@ -74,9 +73,9 @@ export class Output {
     this.#feed.tell(record)
   }
 
-  /** The end of what a call has printed so far: at most 4 KB. `sinceMs` is when it began. Waits some 10 ms for what is on its way, at most 0.3 s. */
+  /** The end of what a call has printed so far: at most 4 KB. `sinceMs` is when it began. Waits for what is on its way: until nothing comes for 60 ms, at most 0.7 s. */
   async tailOf(instance: string, call: FunctionName & { requestId: string; sinceMs: number }): Promise<string> {
-    await this.#collector.flush(instance, SETTLE)
+    await this.#collector.flush(instance, SETTLE_TAIL)
     const unfinished = this.#collector.unfinishedOf(instance, call.requestId)
     return this.#reader.tail({ ...call, unfinished })
   }
