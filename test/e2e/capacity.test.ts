@@ -38,13 +38,13 @@ describe('instances of a function', () => {
   })
 
   it('end after keepAlive without a call, asked by SIGTERM', async () => {
-    await api.deploy('brief', IMAGE, { keepAlive: 1 })
+    await api.deploy('brief', IMAGE, { keepAlive: 2 })
     await api.call('brief', {})
     expect(await states('brief')).toEqual(['ready'])
     await sleep(500)
     expect(await states('brief')).toEqual(['ready'])
     await expect.poll(() => states('brief'), SOON).toEqual([])
-    expect(await api.log('brief')).toContain('asked to end')
+    await expect.poll(() => api.log('brief'), SOON).toContain('asked to end')
   })
 
   it('are kept created by prewarm; a call takes one without creating, and it is made good', async () => {
